@@ -1,0 +1,43 @@
+// The Python module shiftable._C, and the schemas of every operator.
+#include <pybind11/pybind11.h>
+#include <torch/csrc/stable/library.h>
+
+#include <string>
+
+#include "core/border.h"
+
+#define SHIFTABLE_TEXT_(x) #x
+#define SHIFTABLE_TEXT(x) SHIFTABLE_TEXT_(x)
+
+namespace py = pybind11;
+
+STABLE_TORCH_LIBRARY(shiftable, m) {
+  m.def(
+      "blur_downsample(Tensor image, float[] taps_y, float[] taps_x, int[] stride, str border, int[]? pad)"
+      " -> Tensor");
+  m.def(
+      "blur_downsample_transpose(Tensor grad, SymInt height, SymInt width, float[] taps_y, float[] taps_x,"
+      " int[] stride, str border, int[]? pad) -> Tensor");
+}
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "Kernels of shiftable; importing it registers torch.ops.shiftable.";
+  m.def("borders", [] {
+    py::list names;
+    for (const auto& entry : shiftable::borders()) names.append(entry.first);
+    return names;
+  });
+  m.def("border_index", [](const std::string& border, int64_t i, int64_t n) -> int64_t {
+    if (n < 1) throw py::value_error("border_index: expected n >= 1, got " + std::to_string(n));
+    for (const auto& entry : shiftable::borders())
+      if (entry.first == border) return shiftable::border_index(entry.second, i, n);
+    throw py::value_error("border_index: unknown border '" + border + "'");
+  });
+  m.def("build_info", [] {
+    py::dict info;
+    info["compiler"] = SHIFTABLE_COMPILER;
+    info["torch"] = SHIFTABLE_TORCH;
+    info["cuda"] = SHIFTABLE_CUDA;
+    return info;
+  });
+}

@@ -6,9 +6,6 @@
 
 #include "core/border.h"
 
-#define SHIFTABLE_TEXT_(x) #x
-#define SHIFTABLE_TEXT(x) SHIFTABLE_TEXT_(x)
-
 namespace py = pybind11;
 
 STABLE_TORCH_LIBRARY(shiftable, m) {
@@ -18,6 +15,18 @@ STABLE_TORCH_LIBRARY(shiftable, m) {
   m.def(
       "blur_downsample_transpose(Tensor grad, SymInt height, SymInt width, float[] taps_y, float[] taps_x,"
       " int[] stride, str border, int[]? pad) -> Tensor");
+  const std::string max_blur =
+      "int[] kernel_size, float[] taps_y, float[] taps_x, int[] stride, str border, int[]? pad, int[] max_pad,"
+      " int[] dilation, bool ceil_mode) -> Tensor";
+  m.def(("max_blur_downsample(Tensor image, " + max_blur).c_str());
+  m.def(("max_blur_downsample_gather(Tensor values, Tensor image, " + max_blur).c_str());
+  m.def(("max_blur_downsample_transpose(Tensor grad, Tensor image, " + max_blur).c_str());
+  m.def(
+      "take_windows(Tensor images, Tensor corners, int[] size, str border, float[]? fill, str interpolation,"
+      " float[]? scale, float[]? bias, ScalarType dtype, bool channels_last) -> Tensor");
+  m.def(
+      "take_windows_transpose(Tensor grad, Tensor corners, SymInt height, SymInt width, str border,"
+      " str interpolation, float[]? scale, ScalarType dtype, bool channels_last) -> Tensor");
 }
 
 PYBIND11_MODULE(_C, m) {

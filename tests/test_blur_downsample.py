@@ -4,7 +4,11 @@ import pytest
 import reference
 import torch
 from shiftable import _C, _ops
+from shiftable.functional import blur_downsample
+from torch.autograd import gradcheck, gradgradcheck
+from torch.library import opcheck
 
+TAPS = (0.1, 0.4, 0.3, 0.2)
 ARGS = ([0.25, 0.5, 0.25], [0.125, 0.375, 0.375, 0.125], [2, 2])
 
 
@@ -21,3 +25,15 @@ def test_matches_reference(border, shape, dtype):
         {"rtol": 1e-2, "atol": 1e-2} if dtype.itemsize == 2 else {"rtol": 1e-5, "atol": 1e-6}
     )
     torch.testing.assert_close(got.double(), want, **tolerance)
+
+
+def test_gradients():
+    image = torch.randn(2, 2, 5, 6, dtype=torch.float64, requires_grad=True)
+    for border in _C.borders():
+        assert gradcheck(lambda x, b=border: blur_downsample(x, TAPS, border=b), image)
+        assert gradgradcheck(lambda x, b=border: blur_downsample(x, TAPS, border=b), image)
+
+
+def test_registration():
+    image = torch.randn(2, 3, 8, 6).contiguous(memory_format=torch.channels_last)
+    opcheck(_ops.ops.blur_downsample.default, (image.requires_grad_(), *ARGS, "reflect", None))

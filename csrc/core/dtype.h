@@ -28,6 +28,7 @@ struct BFloat16 {
     std::memcpy(&value, &word, 4);
     return value;
   }
+  explicit operator double() const { return static_cast<float>(*this); }
 };
 
 struct Half {
@@ -72,6 +73,7 @@ struct Half {
     std::memcpy(&value, &all, 4);
     return value;
   }
+  explicit operator double() const { return static_cast<float>(*this); }
 };
 
 template <typename T> struct AccumulatorOf { using type = float; };

@@ -1,31 +1,203 @@
-"""The only file that names torch.ops.shiftable: pairs each operator with its transpose."""
+"""The only file that names torch.ops.shiftable: pairs each operator with its transpose.
+
+Fake kernels repeat one rule of the C++ side, the size of an output; a test compares the two.
+"""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.library import register_autograd, register_fake
 
 from shiftable import _C as _C  # importing it registers the operators
 
 ops = torch.ops.shiftable
 
 
-def _format(image: Tensor) -> torch.memory_format:
-    """Returns the memory format that an operator's result keeps."""
-    last = image.dim() == 4 and image.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last and not image.is_contiguous() else torch.contiguous_format
+def keeps_channels_last(image: Tensor) -> bool:
+    """Whether an operator's result is channels_last: where the image is, and is not NCHW too."""
+    if image.dim() != 4 or image.is_contiguous():
+        return False
+    return image.is_contiguous(memory_format=torch.channels_last)
 
 
-def _blurred(n, taps, stride, pad):
-    before, after = pad if pad is not None else ((len(taps) - 1) // 2, len(taps) // 2)
-    return (n + before + after - len(taps)) // stride + 1
+def _empty(like: Tensor, shape: Sequence[int], dtype: torch.dtype, channels_last: bool) -> Tensor:
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=memory_format)
 
 
-@torch.library.register_fake("shiftable::blur_downsample")
-def _(image, taps_y, taps_x, stride, border, pad):
-    h = _blurred(image.shape[-2], taps_y, stride[0], pad[2:] if pad is not None else None)
-    w = _blurred(image.shape[-1], taps_x, stride[1], pad[:2] if pad is not None else None)
-    return image.new_empty((*image.shape[:-2], h, w)).to(memory_format=_format(image))
+def _windows(n: int, before: int, after: int, extent: int, stride: int, ceil_mode: bool) -> int:
+    room = n + before + after - extent
+    return (room + (stride - 1 if ceil_mode else 0)) // stride + 1
 
 
-@torch.library.register_fake("shiftable::blur_downsample_transpose")
-def _(grad, height, width, taps_y, taps_x, stride, border, pad):
-    return grad.new_empty((*grad.shape[:-2], height, width)).to(memory_format=_format(grad))
+def _blurred(
+    height: int,
+    width: int,
+    taps_y: Sequence[float],
+    taps_x: Sequence[float],
+    stride: Sequence[int],
+    pad: Sequence[int] | None,
+    ceil_mode: bool = False,
+) -> tuple[int, int]:
+    ky, kx = len(taps_y), len(taps_x)
+    left, right, top, bottom = pad or ((kx - 1) // 2, kx // 2, (ky - 1) // 2, ky // 2)
+    return (
+        _windows(height, top, bottom, ky, stride[0], ceil_mode),
+        _windows(width, left, right, kx, stride[1], ceil_mode),
+    )
+
+
+# -- blur_downsample ------------------------------------------------------------------------------
+
+
+@register_fake("shiftable::blur_downsample")
+def _(image, taps_y, taps_x, stride, border, pad):  # type: ignore[no-untyped-def]
+    size = _blurred(*image.shape[-2:], taps_y, taps_x, stride, pad)
+    return _empty(image, (*image.shape[:-2], *size), image.dtype, keeps_channels_last(image))
+
+
+@register_fake("shiftable::blur_downsample_transpose")
+def _(grad, height, width, taps_y, taps_x, stride, border, pad):  # type: ignore[no-untyped-def]
+    return _empty(grad, (*grad.shape[:-2], height, width), grad.dtype, keeps_channels_last(grad))
+
+
+def _blur_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.size = inputs[0].shape[-2:]
+    ctx.filter = inputs[1:]
+
+
+def _blur_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    return ops.blur_downsample_transpose(grad, *ctx.size, *ctx.filter), *[None] * 5
+
+
+def _blur_transpose_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.filter = inputs[3:]
+
+
+def _blur_transpose_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    return ops.blur_downsample(grad, *ctx.filter), *[None] * 7
+
+
+register_autograd("shiftable::blur_downsample", _blur_backward, setup_context=_blur_setup)
+register_autograd(
+    "shiftable::blur_downsample_transpose",
+    _blur_transpose_backward,
+    setup_context=_blur_transpose_setup,
+)
+
+
+# -- max_blur_downsample: linear in its values, so gather and transpose are each other's gradient --
+
+
+def _max_blur_fake(
+    image, kernel_size, taps_y, taps_x, stride, border, pad, max_pad, dilation, ceil_mode
+):  # type: ignore[no-untyped-def]
+    size = [
+        _windows(n, p, p, (k - 1) * d + 1, 1, False)
+        for n, p, k, d in zip(image.shape[-2:], max_pad, kernel_size, dilation, strict=True)
+    ]
+    size = _blurred(*size, taps_y, taps_x, stride, pad, ceil_mode)
+    return _empty(image, (*image.shape[:-2], *size), image.dtype, keeps_channels_last(image))
+
+
+register_fake("shiftable::max_blur_downsample", _max_blur_fake)
+
+
+@register_fake("shiftable::max_blur_downsample_gather")
+def _(values, image, *arguments):  # type: ignore[no-untyped-def]
+    return _max_blur_fake(image, *arguments)
+
+
+@register_fake("shiftable::max_blur_downsample_transpose")
+def _(grad, image, *arguments):  # type: ignore[no-untyped-def]
+    return _empty(image, image.shape, image.dtype, keeps_channels_last(image))
+
+
+def _max_blur_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0])
+    ctx.arguments = inputs[1:]
+
+
+def _max_blur_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    (image,) = ctx.saved_tensors
+    return ops.max_blur_downsample_transpose(grad, image, *ctx.arguments), *[None] * 9
+
+
+def _max_blur_linear_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[1])
+    ctx.arguments = inputs[2:]
+
+
+def _max_blur_gather_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    (image,) = ctx.saved_tensors
+    return ops.max_blur_downsample_transpose(grad, image, *ctx.arguments), *[None] * 10
+
+
+def _max_blur_transpose_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    (image,) = ctx.saved_tensors
+    return ops.max_blur_downsample_gather(grad, image, *ctx.arguments), *[None] * 10
+
+
+register_autograd(
+    "shiftable::max_blur_downsample", _max_blur_backward, setup_context=_max_blur_setup
+)
+register_autograd(
+    "shiftable::max_blur_downsample_gather",
+    _max_blur_gather_backward,
+    setup_context=_max_blur_linear_setup,
+)
+register_autograd(
+    "shiftable::max_blur_downsample_transpose",
+    _max_blur_transpose_backward,
+    setup_context=_max_blur_linear_setup,
+)
+
+
+# -- take_windows ---------------------------------------------------------------------------------
+
+
+@register_fake("shiftable::take_windows")
+def _(images, corners, size, border, fill, interpolation, scale, bias, dtype, channels_last):  # type: ignore[no-untyped-def]
+    n, c = images.shape[:2]
+    s = corners.shape[-2]
+    return _empty(images, (n * s, c, *size), dtype, channels_last).view(n, s, c, *size)
+
+
+@register_fake("shiftable::take_windows_transpose")
+def _(grad, corners, height, width, border, interpolation, scale, dtype, channels_last):  # type: ignore[no-untyped-def]
+    n, _, c = grad.shape[:3]
+    return _empty(grad, (n, c, height, width), dtype, channels_last)
+
+
+def _windows_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    images, corners, _, border, _, interpolation, scale, *_ = inputs
+    ctx.save_for_backward(corners)
+    ctx.arguments = (*images.shape[-2:], border, interpolation, scale, images.dtype)
+    ctx.channels_last = keeps_channels_last(images)
+
+
+def _windows_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    (corners,) = ctx.saved_tensors
+    transposed = ops.take_windows_transpose(grad, corners, *ctx.arguments, ctx.channels_last)
+    return transposed, *[None] * 9
+
+
+def _windows_transpose_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    grad, corners, _, _, border, interpolation, scale, *_ = inputs
+    ctx.save_for_backward(corners)
+    ctx.arguments = (grad.shape[-2:], border, None, interpolation, scale, None, grad.dtype, False)
+
+
+def _windows_transpose_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    (corners,) = ctx.saved_tensors
+    return ops.take_windows(grad, corners, *ctx.arguments), *[None] * 8
+
+
+register_autograd("shiftable::take_windows", _windows_backward, setup_context=_windows_setup)
+register_autograd(
+    "shiftable::take_windows_transpose",
+    _windows_transpose_backward,
+    setup_context=_windows_transpose_setup,
+)

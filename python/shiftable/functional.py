@@ -1,1 +1,232 @@
-"""The public operators."""
+"""The public operators, and their reference documentation."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from shiftable._ops import keeps_channels_last, ops
+
+Border = Literal["reflect", "replicate", "circular", "constant"]
+Interpolation = Literal["linear", "cubic", "lanczos3"]
+Taps = Sequence[float] | tuple[Sequence[float], Sequence[float]]
+
+
+def _pair(value: int | Sequence[int]) -> list[int]:
+    return [value, value] if isinstance(value, int) else [int(v) for v in value]
+
+
+def _taps_pair(taps: Taps) -> tuple[list[float], list[float]]:
+    """One filter for both axes, or a (vertical, horizontal) pair of filters."""
+    pair = len(taps) > 0 and isinstance(taps[0], Sequence)
+    rows = list(taps) if pair else [taps, taps]
+    if len(rows) != 2:
+        raise ValueError(
+            f"expected taps as one sequence or a pair of them, got {len(rows)} sequences"
+        )
+    vertical, horizontal = ([float(tap) for tap in row] for row in rows)  # type: ignore[union-attr]
+    return vertical, horizontal
+
+
+def _channels(value: float | Sequence[float] | None) -> list[float] | None:
+    """A per-channel argument as a list; one number serves every channel."""
+    if value is None:
+        return None
+    return [float(value)] if isinstance(value, int | float) else [float(v) for v in value]
+
+
+def blur_downsample(
+    image: Tensor,
+    taps: Taps,
+    stride: int | tuple[int, int] = 2,
+    *,
+    border: Border = "reflect",
+    pad: tuple[int, int, int, int] | None = None,
+) -> Tensor:
+    """Low-passes an image along rows and columns, then keeps every `stride`-th pixel.
+
+    1. Pixels outside the image follow `border`.
+    2. `taps` are correlated along the height, then along the width.
+    3. Of the result, rows 0, s, 2s, ... and columns 0, s, 2s, ... are computed, and no others.
+
+    Equals `image[..., ::s, ::s]` when `taps` is `(1.0,)`.
+
+    Args:
+        image: `(N, C, H, W)` or `(C, H, W)`; float32, float64, float16 or bfloat16; H, W >= 1; any
+            strides. float16 and bfloat16 are summed in float32.
+        taps: a sequence of numbers, or a (vertical, horizontal) pair of sequences; any length >= 1.
+        stride: pixels between outputs, an int or a (vertical, horizontal) pair, >= 1.
+        border: `reflect`, `replicate`, `circular` or `constant` (zero), as in
+            `torch.nn.functional.pad`, but for any H, W >= 1 and any number of taps.
+        pad: `(left, right, top, bottom)` pixels, negative to crop; by default `(k - 1) // 2` before
+            and `k // 2` after for k taps, so that `ceil(H / stride)` rows come out.
+
+    Returns:
+        `(N, C, H', W')` or `(C, H', W')` with `H' = (H + top + bottom - k) // stride + 1`, in the
+        image's dtype, device and memory format.
+
+    Raises:
+        ValueError: for a shape, dtype, border, stride, taps or pad outside the above.
+
+    References:
+        Zhang, Making Convolutional Networks Shift-Invariant Again (ICML 2019), section 3.
+
+    Examples:
+        >>> import torch
+        >>> image = torch.arange(16.0).reshape(1, 4, 4)
+        >>> blur_downsample(image, (0.25, 0.5, 0.25))
+        tensor([[[ 2.5000,  4.0000],
+                 [ 8.5000, 10.0000]]])
+        >>> torch.equal(blur_downsample(image, (1.0,)), image[..., ::2, ::2])
+        True
+    """
+    return ops.blur_downsample(  # type: ignore[no-any-return]
+        image, *_taps_pair(taps), _pair(stride), border, None if pad is None else list(pad)
+    )
+
+
+def max_blur_downsample(
+    image: Tensor,
+    kernel_size: int | tuple[int, int],
+    taps: Taps,
+    stride: int | tuple[int, int] = 2,
+    *,
+    border: Border = "reflect",
+    pad: tuple[int, int, int, int] | None = None,
+    max_pad: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """Takes the largest value of every window at stride 1, then low-passes and downsamples.
+
+    Equals `blur_downsample(max_pool2d(image, kernel_size, 1, max_pad, dilation), taps, stride)`;
+    the border belongs to the max map.
+
+    Args:
+        image: `(N, C, H, W)` or `(C, H, W)`; float32, float64, float16 or bfloat16.
+        kernel_size: height and width of the max window in pixels, an int or a pair.
+        taps: as in `blur_downsample`.
+        stride: as in `blur_downsample`.
+        border: as in `blur_downsample`, of the max map.
+        pad: as in `blur_downsample`, of the max map.
+        max_pad: positions added around the image that are never the largest, at most half a window.
+        dilation: pixels between neighbouring positions of the max window.
+        ceil_mode: round the output size up, `ceil((Hm + top + bottom - k) / stride) + 1` rows for a
+            max map of Hm rows, so that a ceil-mode pool keeps its size when it is mended.
+
+    Returns:
+        The blurred, downsampled max map, in the image's dtype, device and memory format. NaN is the
+        largest value; of equal values the first in row-major order receives the gradient.
+
+    Raises:
+        ValueError: for an argument outside the above.
+
+    References:
+        Zhang, Making Convolutional Networks Shift-Invariant Again (ICML 2019), section 3.2.
+
+    Examples:
+        >>> import torch
+        >>> image = torch.arange(16.0).reshape(1, 4, 4)
+        >>> max_blur_downsample(image, 2, (0.5, 0.5), pad=(0, 1, 0, 1))
+        tensor([[[ 7.5000,  9.0000],
+                 [13.5000, 15.0000]]])
+    """
+    return ops.max_blur_downsample(  # type: ignore[no-any-return]
+        image,
+        _pair(kernel_size),
+        *_taps_pair(taps),
+        _pair(stride),
+        border,
+        None if pad is None else list(pad),
+        _pair(max_pad),
+        _pair(dilation),
+        ceil_mode,
+    )
+
+
+def take_windows(
+    images: Tensor,
+    corners: Tensor,
+    size: tuple[int, int],
+    *,
+    border: Border = "constant",
+    fill: float | Sequence[float] | None = None,
+    interpolation: Interpolation = "linear",
+    scale: float | Sequence[float] | None = None,
+    bias: float | Sequence[float] | None = None,
+    dtype: torch.dtype | None = None,
+    memory_format: torch.memory_format | None = None,
+) -> Tensor:
+    """Cuts windows out of images, at any position, inside an image or not.
+
+    1. Pixel (i, j) of a window reads position (y + i, x + j) of its image, (y, x) its corner.
+    2. Positions outside the image follow `border`; for `constant` they read `fill`.
+    3. Positions between pixels are interpolated, along the height and then along the width.
+    4. The value becomes `value * scale + bias` and is cast to `dtype`.
+
+    Equals `images[..., y:y + h, x:x + w]` for a whole corner inside the image, and `torch.roll` for
+    full-size windows and the circular border.
+
+    Args:
+        images: `(N, C, H, W)`; uint8, float32, float64, float16 or bfloat16; any strides.
+        corners: `(S, 2)` for all images or `(N, S, 2)`, the (y, x) of each window's top-left pixel,
+            in pixels; an integer dtype for whole corners, a floating dtype for fractional ones.
+        size: `(h, w)` of a window in pixels.
+        border: `reflect`, `replicate`, `circular` or `constant`.
+        fill: what lies outside a `constant` border, one value or one a channel, in input units
+            (before scale and bias); 0 by default.
+        interpolation: for fractional corners: `linear`, `cubic` (a = -0.5) or `lanczos3`; the taps
+            sum to 1.
+        scale: factor, one value or one a channel.
+        bias: term added after the factor, one value or one a channel.
+        dtype: of the result; by default the images' own, or float32 for uint8 images unless the
+            corners are whole and neither scale nor bias is given.
+        memory_format: `torch.contiguous_format` or `torch.channels_last` (of the flattened
+            `(N * S, C, h, w)`); by default that of the images.
+
+    Returns:
+        `(N, S, C, h, w)`.
+
+    Raises:
+        ValueError: for an argument outside the above, or corners that require a gradient: they have
+            none (images of a floating dtype do).
+
+    References:
+        Keys, Cubic convolution interpolation for digital image processing (1981), for `cubic`.
+
+    Examples:
+        >>> import torch
+        >>> image = torch.arange(9.0).reshape(1, 1, 3, 3)
+        >>> take_windows(image, torch.tensor([[1, 1], [-1, 0]]), (2, 2)).flatten(0, 2)
+        tensor([[[4., 5.],
+                 [7., 8.]],
+        <BLANKLINE>
+                [[0., 0.],
+                 [0., 1.]]])
+    """
+    if corners.requires_grad:
+        raise ValueError(
+            "take_windows: expected corners without gradient (windows have none with respect to "
+            "their position), got corners that require it; pass corners.detach()"
+        )
+    if dtype is None:
+        plain = not corners.is_floating_point() and scale is None and bias is None
+        whole = images.dtype == torch.uint8 and not plain
+        dtype = torch.float32 if whole else images.dtype
+    if memory_format is None:
+        channels_last = keeps_channels_last(images)
+    else:
+        channels_last = memory_format == torch.channels_last
+    return ops.take_windows(  # type: ignore[no-any-return]
+        images,
+        corners,
+        list(size),
+        border,
+        _channels(fill),
+        interpolation,
+        _channels(scale),
+        _channels(bias),
+        dtype,
+        channels_last,
+    )

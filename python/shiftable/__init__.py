@@ -2,5 +2,6 @@
 
 import torch as _torch
 
-from shiftable import _ops as _ops
-from shiftable import functional as functional
+from shiftable import filters, functional, nn
+
+__all__ = ["filters", "functional", "nn"]

@@ -1,8 +1,20 @@
 """Measure, explain and mend the shift-variance of vision networks."""
 
-import torch as _torch
-
-from shiftable import filters, functional, nn
+from shiftable import filters, functional, metrics, nn
+from shiftable.evaluate import evaluate
+from shiftable.outcome import Outcome
 from shiftable.sweep import Sweep, diagonal, grid, line, random_pairs
 
-__all__ = ["Sweep", "diagonal", "filters", "functional", "grid", "line", "nn", "random_pairs"]
+__all__ = [
+    "Outcome",
+    "Sweep",
+    "diagonal",
+    "evaluate",
+    "filters",
+    "functional",
+    "grid",
+    "line",
+    "metrics",
+    "nn",
+    "random_pairs",
+]

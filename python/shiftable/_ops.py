@@ -54,7 +54,8 @@ def _blurred(
 
 @register_fake("shiftable::blur_downsample")
 def _(image, taps_y, taps_x, stride, border, pad):  # type: ignore[no-untyped-def]
-    size = _blurred(*image.shape[-2:], taps_y, taps_x, stride, pad)
+    height, width = image.shape[-2:]
+    size = _blurred(height, width, taps_y, taps_x, stride, pad)
     return _empty(image, (*image.shape[:-2], *size), image.dtype, keeps_channels_last(image))
 
 
@@ -91,14 +92,13 @@ register_autograd(
 # -- max_blur_downsample: linear in its values, so gather and transpose are each other's gradient --
 
 
-def _max_blur_fake(
-    image, kernel_size, taps_y, taps_x, stride, border, pad, max_pad, dilation, ceil_mode
-):  # type: ignore[no-untyped-def]
-    size = [
+def _max_blur_fake(image: Tensor, *arguments: Any) -> Tensor:
+    kernel_size, taps_y, taps_x, stride, _, pad, max_pad, dilation, ceil_mode = arguments
+    height, width = (
         _windows(n, p, p, (k - 1) * d + 1, 1, False)
         for n, p, k, d in zip(image.shape[-2:], max_pad, kernel_size, dilation, strict=True)
-    ]
-    size = _blurred(*size, taps_y, taps_x, stride, pad, ceil_mode)
+    )
+    size = _blurred(height, width, taps_y, taps_x, stride, pad, ceil_mode)
     return _empty(image, (*image.shape[:-2], *size), image.dtype, keeps_channels_last(image))
 
 

@@ -1,7 +1,7 @@
 """The public operators, and their reference documentation."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,12 +20,12 @@ def _pair(value: int | Sequence[int]) -> list[int]:
 def _taps_pair(taps: Taps) -> tuple[list[float], list[float]]:
     """One filter for both axes, or a (vertical, horizontal) pair of filters."""
     pair = len(taps) > 0 and isinstance(taps[0], Sequence)
-    rows = list(taps) if pair else [taps, taps]
+    rows: Sequence[Any] = taps if pair else (taps, taps)
     if len(rows) != 2:
         raise ValueError(
             f"expected taps as one sequence or a pair of them, got {len(rows)} sequences"
         )
-    vertical, horizontal = ([float(tap) for tap in row] for row in rows)  # type: ignore[union-attr]
+    vertical, horizontal = ([float(tap) for tap in row] for row in rows)
     return vertical, horizontal
 
 
@@ -129,8 +129,8 @@ def max_blur_downsample(
         >>> import torch
         >>> image = torch.arange(16.0).reshape(1, 4, 4)
         >>> max_blur_downsample(image, 2, (0.5, 0.5), pad=(0, 1, 0, 1))
-        tensor([[[ 7.5000,  9.0000],
-                 [13.5000, 15.0000]]])
+        tensor([[[ 7.5000,  8.5000],
+                 [11.5000, 12.5000]]])
     """
     return ops.max_blur_downsample(  # type: ignore[no-any-return]
         image,

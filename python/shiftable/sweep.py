@@ -9,7 +9,7 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,8 @@ from torch import Tensor
 from shiftable.functional import Border, take_windows
 
 Protocol = Literal["crop", "embed", "circular", "shift"]
-PROTOCOLS: tuple[Protocol, ...] = ("crop", "embed", "circular", "shift")
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+BORDERS: tuple[Border, ...] = get_args(Border)
 
 # The eight one-pixel steps (dy, dx) from a shift to its neighbours.
 DIRECTIONS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0))
@@ -74,6 +75,11 @@ class Plan:
         return int(dy.min()), int(dy.max()), int(dx.min()), int(dx.max())
 
     @property
+    def origin(self) -> int:
+        """The number of the shift (0, 0) in the plan, or 0 where every shift moves."""
+        return self.shifts.index((0, 0)) if (0, 0) in self.shifts else 0
+
+    @property
     def directions(self) -> tuple[tuple[int, int], ...]:
         """The steps between compared shifts: the eight neighbours, or (0, 0) for "its partner"."""
         return DIRECTIONS if self.kind == "listed" else ((0, 0),)
@@ -95,42 +101,59 @@ def _listed(shifts: Sequence[tuple[int, int]]) -> Plan:
     return Plan("listed", tuple((int(dy), int(dx)) for dy, dx in shifts))
 
 
-def grid(radius: int) -> Plan:
-    """Plans every shift with `|dy| <= radius` and `|dx| <= radius`, row by row.
+def _steps(kind: str, extent: int | tuple[int, int]) -> range:
+    first, last = (-extent, extent) if isinstance(extent, int) else extent
+    if first > last:
+        raise ValueError(f"{kind}: expected a radius >= 0 or (first, last), got {extent}")
+    return range(first, last + 1)
+
+
+def grid(extent: int | tuple[int, int]) -> Plan:
+    """Plans every shift whose dy and dx both lie in a range, row by row.
+
+    Args:
+        extent: a radius r for -r..r, or (first, last), in pixels.
 
     Examples:
         >>> len(grid(8))
         289
+        >>> len(grid((-15, 16)))  # offsets 0..31 of a 224 window in a 256 image
+        1024
     """
-    if radius < 0:
-        raise ValueError(f"grid: expected radius >= 0, got {radius}")
-    steps = range(-radius, radius + 1)
+    steps = _steps("grid", extent)
     return _listed([(dy, dx) for dy in steps for dx in steps])
 
 
-def line(radius: int, axis: Literal["horizontal", "vertical"] = "horizontal") -> Plan:
-    """Plans one-pixel steps from -radius to radius along one axis.
+def line(
+    extent: int | tuple[int, int], axis: Literal["horizontal", "vertical"] = "horizontal"
+) -> Plan:
+    """Plans one-pixel steps along one axis.
+
+    Args:
+        extent: a radius r for -r..r, or (first, last), in pixels.
+        axis: `horizontal` or `vertical`.
 
     Examples:
         >>> line(1).shifts
         ((0, -1), (0, 0), (0, 1))
     """
-    if radius < 0:
-        raise ValueError(f"line: expected radius >= 0, got {radius}")
-    steps = range(-radius, radius + 1)
+    if axis not in ("horizontal", "vertical"):
+        raise ValueError(f"line: unknown axis '{axis}'; known: horizontal, vertical")
+    steps = _steps("line", extent)
     return _listed([(0, t) if axis == "horizontal" else (t, 0) for t in steps])
 
 
-def diagonal(radius: int) -> Plan:
-    """Plans the steps (t, t) for t from -radius to radius.
+def diagonal(extent: int | tuple[int, int]) -> Plan:
+    """Plans the shifts (t, t).
+
+    Args:
+        extent: a radius r for t = -r..r, or (first, last), in pixels.
 
     Examples:
         >>> diagonal(1).shifts
         ((-1, -1), (0, 0), (1, 1))
     """
-    if radius < 0:
-        raise ValueError(f"diagonal: expected radius >= 0, got {radius}")
-    return _listed([(t, t) for t in range(-radius, radius + 1)])
+    return _listed([(t, t) for t in _steps("diagonal", extent)])
 
 
 def random_pairs(pairs: int, radius: int, seed: int = 0) -> Plan:
@@ -193,6 +216,9 @@ class Sweep:
             raise ValueError(
                 f"Sweep: unknown protocol '{self.protocol}'; known: {', '.join(PROTOCOLS)}"
             )
+        if self.border not in BORDERS:
+            known = ", ".join(BORDERS)
+            raise ValueError(f"Sweep: unknown border '{self.border}'; known: {known}")
         if min(self.size) < 1:
             raise ValueError(f"Sweep: expected a size >= 1, got {self.size}")
         # One spelling of a colour, so that equal sweeps have equal digests.
@@ -261,9 +287,8 @@ class Sweep:
             corners: (S, 2), some or all of `self.corners(...)`.
             output: `scale`, `bias`, `dtype` and `memory_format` of `take_windows`.
         """
-        border: Border = {"shift": self.border, "circular": "circular"}.get(  # type: ignore[assignment]
-            self.protocol, "constant"
-        )
+        borders: dict[Protocol, Border] = {"shift": self.border, "circular": "circular"}
+        border = borders.get(self.protocol, "constant")
         return take_windows(
             image[None], corners, self.size, border=border, fill=self.fill, **output
         )[0]

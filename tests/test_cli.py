@@ -1,12 +1,16 @@
 """The command line, run as users run it: real processes, one clear line for each mistake."""
 
+import contextlib
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
 
 import pytest
 from PIL import Image
+from shiftable.cli import main
 
 NET = """
 import torch
@@ -36,10 +40,24 @@ def place(tmp_path):
     return tmp_path
 
 
-def run(place, *arguments, timeout=120):
+@pytest.fixture
+def run(place, monkeypatch, capsys):
+    """Runs the command in this process, which spares importing torch each time."""
+    monkeypatch.chdir(place)
+
+    def call(*arguments):
+        code = main(arguments)
+        written = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, written.out, written.err)
+
+    return call
+
+
+def process(place, *arguments):
+    """Runs the command as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "shiftable", *arguments],
-        cwd=place, capture_output=True, text=True, timeout=timeout,
+        cwd=place, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
 
@@ -49,42 +67,62 @@ GOOD = {
 }  # fmt: skip
 
 
-def sweep(place, **changes):
-    options = {**GOOD, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
-    given = [part for name, value in options.items() if value is not None for part in (name, value)]
-    return run(place, "sweep", *given)
+def options(**changes):
+    """The arguments of a good sweep, some of them changed, or left out for None."""
+    named = {**GOOD, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
+    return [
+        "sweep",
+        *(p for name, value in named.items() if value is not None for p in (name, value)),
+    ]
 
 
 def test_sweep_prints_stores_and_draws(place):
-    done = sweep(place)
+    done = process(place, *options())
     assert done.returncode == 0, done.stderr
-    assert re.search(r"P\(top-1 change\) +75.0 % \[75.0, 75.0\]", done.stdout)
+    # A 5x5 grid has 40 sideways, 40 upright and 64 diagonal steps; all but the upright change the
+    # class: 104 of 144.
+    assert re.search(r"P\(top-1 change\) +72.2 % \[72.2, 72.2\]", done.stdout), done.stdout
     assert re.search(r"accuracy +60.0 %", done.stdout)
-    assert "Traceback" not in done.stderr
-    assert "50/50" in done.stderr  # the progress bar
-    assert sorted(p.name for p in (place / "run").iterdir()) == ["circular.parquet", "circular.png", "manifest.json"]  # fmt: skip
-    again = run(place, "metrics", "run")
+    assert done.stderr == ""  # a progress bar is for terminals
+    written = sorted(path.name for path in (place / "run").iterdir())
+    assert written == ["circular.parquet", "circular.png", "manifest.json"]
+    again = process(place, "metrics", "run")
     assert again.stdout.splitlines() == done.stdout.splitlines()[:-1]
 
 
-def test_metrics_for_machines(place):
-    assert sweep(place, protocol="shift", border="circular").returncode == 0
-    found = json.loads(run(place, "metrics", "run", "--json").stdout)
+def test_progress_is_shown_on_a_terminal(place):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "shiftable", *options()]
+    done = subprocess.run(command, cwd=place, stdout=subprocess.PIPE, stderr=theirs, timeout=120)
+    os.close(theirs)
+    shown = ""
+    with contextlib.suppress(OSError):  # how a terminal says that there is no more
+        while part := os.read(ours, 4096):
+            shown += part.decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert "circular: 100%" in shown
+    assert "50/50" in shown
+
+
+def test_metrics_for_machines(run):
+    assert run(*options(protocol="shift", border="circular")).returncode == 0
+    found = json.loads(run("metrics", "run", "--json").stdout)
     (entry,) = found["sweeps"]
     assert entry["metrics"]["top1_change_right"]["value"] == 1.0
     assert entry["metrics"]["top1_change_up"]["value"] == 0.0
     assert entry["metrics"]["mac_pairs"]["value"] is None
     assert [row["radius"] for row in entry["worst_case_by_radius"]] == [0, 1, 2]
     assert [row["image"] for row in entry["by_image"]] == ["p0_1.png", "p1_0.png"]
-    table = run(place, "metrics", "run", "--all").stdout
+    table = run("metrics", "run", "--all").stdout
     assert re.search(r"P\(top-1 change\), up left +100.0 %", table)
     assert re.search(r"mean absolute change within pairs +-\n", table)
 
 
-def test_a_second_evaluation_gives_the_same_bytes(place):
-    options = {"model": "demo:squeezenet", "labels": None, "size": None, "shifts": "grid:1"}
+def test_a_second_evaluation_gives_the_same_bytes(run, place):
+    changes = {"model": "demo:squeezenet", "labels": None, "size": None, "shifts": "grid:1"}
     for out in ("one", "two"):
-        done = sweep(place, **options, protocol="embed", out=out)
+        done = run(*options(**changes, protocol="embed", out=out))
         assert done.returncode == 0, done.stderr
     one, two = (
         {path.name: path.read_bytes() for path in (place / out).iterdir()} for out in ("one", "two")
@@ -92,17 +130,32 @@ def test_a_second_evaluation_gives_the_same_bytes(place):
     assert one == two
 
 
-def test_several_protocols_and_pairs_in_one_run(place):
-    done = run(
-        place, "sweep", "--quiet", "--model", "toy_net:Columns", "--size", "8", "--images", "photos/p0_1.png",
-        "--images", "photos/p1_0.png", "--protocol", "circular", "--protocol", "crop",
-        "--image-size", "original", "--shifts", "pairs:4:1:7", "--out", "run",
-    )  # fmt: skip
-    assert done.returncode == 2  # an 8-pixel window cannot slide over 8 pixels
-    assert not (place / "run").exists()
-    done = sweep(place, shifts="pairs:4:1:7", protocol="embed", fill="255,0,0", image_size="6x4")
+def test_several_protocols_in_one_run(run):
+    done = run(*options(shifts="line:-1:0"), "--protocol", "embed", "--protocol", "crop")
     assert done.returncode == 0, done.stderr
-    assert [p.name for p in (place / "run").glob("*.png")] == []  # pairs have no order to draw
+    assert re.search(r"protocol +circular +embed +crop\n", done.stdout)
+    assert done.stderr == ""
+
+
+def test_random_pairs_are_not_drawn(run, place):
+    done = run(*options(shifts="pairs:4:1:7", protocol="embed", fill="255,0,0", image_size="6x4"))
+    assert done.returncode == 0, done.stderr
+    assert not list((place / "run").glob("*.png"))
+
+
+def test_a_failure_keeps_what_was_done_before(run, place):
+    (place / "sometimes.py").write_text(
+        "import torch\n"
+        "calls = []\n"
+        "def net(x):\n"
+        "    calls.append(x)\n"
+        "    return torch.zeros(len(x), 2 if len(calls) <= 2 else 1)\n"
+    )
+    arguments = options(model="sometimes:net", shifts="line:1", labels=None)
+    done = run(*arguments, "--protocol", "embed")
+    assert done.returncode == 2
+    stored = json.loads(run("metrics", "run", "--json").stdout)
+    assert [entry["name"] for entry in stored["sweeps"]] == ["circular"]
 
 
 def prepare_broken_image(place):
@@ -142,7 +195,7 @@ def prepare_existing_run(place):
         (None, {"mean": "a,b"}, "expected numbers with commas"),
         (None, {"mean": "0.1,0.2"}, r"expected one value or three \(R, G, B\)"),
         (None, {"fill": "puce"}, "expected numbers with commas"),
-        (None, {"fill": "1,2", "protocol": "embed"}, "fill"),
+        (None, {"fill": "1,2", "protocol": "embed", "shifts": "grid:1"}, "fill"),
         (None, {"border": "wrap"}, "'wrap' is not one of"),
         (None, {"batch": "0"}, "0 is not in the range"),
         (None, {"labels": r"pattern:(\d+)-"}, "no class number in"),
@@ -152,17 +205,17 @@ def prepare_existing_run(place):
         (None, {"colour": "red"}, "No such option '--colour'"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line(place, prepare, changes, message):
+def test_bad_input_is_one_line(run, place, prepare, changes, message):
     if prepare is not None:
         prepare(place)
     before = snapshot(place)
-    done = sweep(place, **changes)
+    done = run(*options(**changes))
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 2
     assert re.search(message, last), done.stderr
     assert last.startswith("shiftable: ")
     assert "Traceback" not in done.stderr
-    assert [line for line in done.stderr.splitlines() if "window" not in line] == [last]
+    assert done.stderr.strip("\n").splitlines() == [last]
     assert done.stdout == ""
     assert snapshot(place) == before
 
@@ -175,20 +228,29 @@ def snapshot(place):
     }
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["metrics", "nowhere"], "nowhere is not a run"),
-    (["metrics"], "Missing argument 'RUN'"),
-    (["swep"], "No such command 'swep'"),
-])  # fmt: skip
-def test_other_mistakes_are_one_line(place, arguments, message):
-    done = run(place, *arguments)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["metrics", "nowhere"], "nowhere is not a run"),
+        (["metrics"], "Missing argument 'RUN'"),
+        (["swep"], "No such command 'swep'"),
+    ],
+)
+def test_other_mistakes_are_one_line(run, arguments, message):
+    done = run(*arguments)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert message in done.stderr
 
 
-def test_help_names_every_way_in(place):
-    assert run(place).returncode == 2
-    assert "sweep" in run(place, "--help").stdout
-    assert "demo:NAME" in run(place, "sweep", "-h").stdout
-    assert "0.1.0" in run(place, "--version").stdout
+def test_mistakes_in_a_process_of_its_own(place):
+    done = process(place, *options(images="nowhere"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "shiftable: no image or folder at nowhere\n"
+
+
+def test_help_names_every_way_in(run):
+    assert run().returncode == 2
+    assert "sweep" in run("--help").stdout
+    assert "demo:NAME" in run("sweep", "-h").stdout
+    assert "0.1.0" in run("--version").stdout

@@ -65,7 +65,7 @@ def test_batch_size_and_laziness_do_not_matter():
     model = answers({(1, 1): B, (-2, 0): B}, A)
     done = []
     whole = evaluate(model, Lazy(), sweep, batch=100, progress=done.append)
-    parts = evaluate(model, torch.stack(list(Lazy()[i] for i in range(2))), sweep, batch=7)
+    parts = evaluate(model, torch.stack([Lazy()[0], Lazy()[1]]), sweep, batch=7)
     assert done == [25, 25]
     assert (whole.top == parts.top).all()
     np.testing.assert_array_equal(whole.change, parts.change)

@@ -81,7 +81,10 @@ def test_a_failed_write_leaves_nothing_behind(run, monkeypatch):
         (lambda run: (run / "manifest.json").unlink(), "is not a run"),
         (lambda run: (run / "manifest.json").write_text("{"), "is not a run"),
         (lambda run: (run / "manifest.json").write_text("[]"), "expected a manifest of"),
-        (lambda run: (run / "manifest.json").write_text('{"format": 0}'), "expected a manifest of format 1"),
+        (
+            lambda run: (run / "manifest.json").write_text('{"format": 0}'),
+            "expected a manifest of format 1",
+        ),
         (lambda run: (run / "manifest.json").write_text('{"format": 1}'), "damaged"),
         (lambda run: (run / "circular.parquet").unlink(), "cannot read circular.parquet"),
         (lambda run: (run / "circular.parquet").write_bytes(b"PAR1"), "cannot read circular"),

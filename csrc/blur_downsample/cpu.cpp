@@ -10,8 +10,8 @@ AxisTable table_of(const BlurAxis& axis, Border border) {
 }
 
 // Runs one separable map over every block; forward and transpose differ in their tables alone.
-void gather_blocks(const AxisTable& rows, const AxisTable& columns, int64_t height, int64_t width,
-                   const BlurPlan& plan, DType dtype, const void* source, void* target, const Parallel& parallel) {
+void gather_blocks(const AxisTable& rows, const AxisTable& columns, int64_t height, int64_t width, const BlurPlan& plan,
+                   DType dtype, const void* source, void* target, const Parallel& parallel) {
   const int64_t in_size = height * width * plan.inner;
   const int64_t out_size = rows.outputs() * columns.outputs() * plan.inner;
   with_float_type(dtype, [&](auto zero) {
@@ -28,10 +28,9 @@ void gather_blocks(const AxisTable& rows, const AxisTable& columns, int64_t heig
 
 }  // namespace
 
-void blur_downsample_cpu(const BlurPlan& plan, DType dtype, const void* image, void* result,
-                         const Parallel& parallel) {
-  gather_blocks(table_of(plan.y, plan.border), table_of(plan.x, plan.border), plan.y.inputs, plan.x.inputs, plan,
-                dtype, image, result, parallel);
+void blur_downsample_cpu(const BlurPlan& plan, DType dtype, const void* image, void* result, const Parallel& parallel) {
+  gather_blocks(table_of(plan.y, plan.border), table_of(plan.x, plan.border), plan.y.inputs, plan.x.inputs, plan, dtype,
+                image, result, parallel);
 }
 
 void blur_downsample_transpose_cpu(const BlurPlan& plan, DType dtype, const void* grad, void* result,

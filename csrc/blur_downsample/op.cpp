@@ -8,8 +8,7 @@ namespace {
 using Doubles = std::vector<double>;
 using Ints = std::vector<int64_t>;
 
-Tensor forward(Tensor image, Doubles taps_y, Doubles taps_x, Ints stride, std::string border,
-               std::optional<Ints> pad) {
+Tensor forward(Tensor image, Doubles taps_y, Doubles taps_x, Ints stride, std::string border, std::optional<Ints> pad) {
   const char* op = "blur_downsample";
   const DType dtype = dtype_of(op, image.scalar_type());
   const bool channels_last = is_channels_last(image);

@@ -9,20 +9,19 @@ namespace shiftable {
 
 namespace {
 
-BlurAxis plan_axis(const char* op, const char* name, int64_t inputs, const std::vector<double>& taps,
-                   int64_t stride, std::optional<std::pair<int64_t, int64_t>> pad, bool ceil_mode) {
+BlurAxis plan_axis(const char* op, const char* name, int64_t inputs, const std::vector<double>& taps, int64_t stride,
+                   std::optional<std::pair<int64_t, int64_t>> pad, bool ceil_mode) {
   const auto k = static_cast<int64_t>(taps.size());
   check(k >= 1, op, "expected at least one tap along the ", name, ", got none");
-  for (double tap : taps)
-    check(std::isfinite(tap), op, "expected finite taps along the ", name, ", got ", tap);
+  for (double tap : taps) check(std::isfinite(tap), op, "expected finite taps along the ", name, ", got ", tap);
   check(stride >= 1, op, "expected stride >= 1 along the ", name, ", got ", stride);
   // Without padding given: (k-1)/2 before and k/2 after, so that ceil(inputs / stride) windows fit.
   const auto [before, after] = pad.value_or(std::pair<int64_t, int64_t>{(k - 1) / 2, k / 2});
   constexpr int64_t kLargestPad = int64_t{1} << 31;
   check(std::abs(before) <= kLargestPad && std::abs(after) <= kLargestPad, op,
         "expected pad within 2^31 pixels along the ", name, ", got ", before, " and ", after);
-  const int64_t outputs = ceil_mode ? window_count_ceil(inputs, before, after, k, stride)
-                                    : window_count(inputs, before, after, k, stride);
+  const int64_t outputs =
+      ceil_mode ? window_count_ceil(inputs, before, after, k, stride) : window_count(inputs, before, after, k, stride);
   check(outputs >= 1, op, "expected ", k, " taps to fit into the ", name, ", got ", inputs, " pixels padded by ",
         before, " and ", after, "; use fewer taps or more pad");
   return {taps, stride, before, inputs, outputs};

@@ -14,7 +14,7 @@ namespace shiftable {
 // The filter as the user gave it; shared with max_blur_downsample.
 struct BlurArguments {
   std::vector<double> taps_y, taps_x;
-  std::vector<int64_t> stride;              // (vertical, horizontal)
+  std::vector<int64_t> stride;  // (vertical, horizontal)
   std::string border;
   std::optional<std::vector<int64_t>> pad;  // (left, right, top, bottom); none: output ceil(n / stride)
 };
@@ -43,8 +43,7 @@ BlurPlan plan_blur(const char* op, const std::vector<int64_t>& shape, bool chann
 // The result's shape: the image's with the last two sizes replaced.
 std::vector<int64_t> blurred_shape(const std::vector<int64_t>& shape, const BlurPlan& plan);
 
-void blur_downsample_cpu(const BlurPlan& plan, DType dtype, const void* image, void* result,
-                         const Parallel& parallel);
+void blur_downsample_cpu(const BlurPlan& plan, DType dtype, const void* image, void* result, const Parallel& parallel);
 void blur_downsample_transpose_cpu(const BlurPlan& plan, DType dtype, const void* grad, void* result,
                                    const Parallel& parallel);
 

@@ -13,16 +13,16 @@
 namespace shiftable {
 
 struct AxisTable {
-  std::vector<int64_t> first;   // entries of output o are first[o] .. first[o + 1] - 1
-  std::vector<int64_t> index;   // input read by an entry
-  std::vector<double> weight;   // its weight
+  std::vector<int64_t> first;  // entries of output o are first[o] .. first[o + 1] - 1
+  std::vector<int64_t> index;  // input read by an entry
+  std::vector<double> weight;  // its weight
 
   int64_t outputs() const { return static_cast<int64_t>(first.size()) - 1; }
 };
 
 // Output o reads inputs o*stride - pad_before + k through the border, weighted by taps[k].
-inline AxisTable filter_axis(int64_t inputs, int64_t outputs, const std::vector<double>& taps,
-                             int64_t stride, int64_t pad_before, Border border) {
+inline AxisTable filter_axis(int64_t inputs, int64_t outputs, const std::vector<double>& taps, int64_t stride,
+                             int64_t pad_before, Border border) {
   AxisTable table;
   table.first.push_back(0);
   for (int64_t o = 0; o < outputs; ++o) {
@@ -61,8 +61,8 @@ inline AxisTable transpose_axis(const AxisTable& table, int64_t inputs) {
 // out (height, width, inner): inner is 1 for a plane of an NCHW image and C for a whole
 // channels_last image. `row` is scratch for width * inner accumulators.
 template <typename Accumulator, typename In, typename Out>
-void separable_gather(const In* source, int64_t width, int64_t inner, const AxisTable& rows,
-                      const AxisTable& columns, Accumulator* row, Out* target) {
+void separable_gather(const In* source, int64_t width, int64_t inner, const AxisTable& rows, const AxisTable& columns,
+                      Accumulator* row, Out* target) {
   const int64_t row_size = width * inner;
   for (int64_t oy = 0; oy < rows.outputs(); ++oy) {
     for (int64_t j = 0; j < row_size; ++j) row[j] = 0;

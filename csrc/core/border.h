@@ -37,8 +37,7 @@ SHIFTABLE_HOST_DEVICE int64_t border_index(Border border, int64_t i, int64_t n) 
       return i < 0 ? 0 : n - 1;
     case Border::circular:  // -1 -> n-1, n -> 0
       return floor_mod(i, n);
-    case Border::constant:
-      break;
+    case Border::constant: break;
   }
   return kOutside;
 }

@@ -76,9 +76,16 @@ struct Half {
   explicit operator double() const { return static_cast<float>(*this); }
 };
 
-template <typename T> struct AccumulatorOf { using type = float; };
-template <> struct AccumulatorOf<double> { using type = double; };
-template <typename T> using accumulator_t = typename AccumulatorOf<T>::type;
+template <typename T>
+struct AccumulatorOf {
+  using type = float;
+};
+template <>
+struct AccumulatorOf<double> {
+  using type = double;
+};
+template <typename T>
+using accumulator_t = typename AccumulatorOf<T>::type;
 
 // Calls f(T{}) with the C++ type of a floating dtype.
 template <typename F>

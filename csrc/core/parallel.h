@@ -7,8 +7,7 @@
 namespace shiftable {
 
 // Calls body(begin, end) over disjoint parts of 0..count, each of at least `grain` items.
-using Parallel =
-    std::function<void(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body)>;
+using Parallel = std::function<void(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body)>;
 
 // Items that make up enough work (touched pixels) to be worth a thread.
 inline int64_t grain_for(int64_t pixels_per_item) {

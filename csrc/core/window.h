@@ -11,15 +11,15 @@ SHIFTABLE_HOST_DEVICE int64_t window_start(int64_t o, int64_t stride, int64_t pa
 }
 
 // Windows of `extent` positions that fit into n positions plus padding; at most 0 where none fits.
-SHIFTABLE_HOST_DEVICE int64_t window_count(int64_t n, int64_t pad_before, int64_t pad_after,
-                                           int64_t extent, int64_t stride) {
+SHIFTABLE_HOST_DEVICE int64_t window_count(int64_t n, int64_t pad_before, int64_t pad_after, int64_t extent,
+                                           int64_t stride) {
   const int64_t room = n + pad_before + pad_after - extent;
   return room < 0 ? 0 : room / stride + 1;
 }
 
 // The same, but a last window that starts inside the room and ends past it counts as well.
-SHIFTABLE_HOST_DEVICE int64_t window_count_ceil(int64_t n, int64_t pad_before, int64_t pad_after,
-                                                int64_t extent, int64_t stride) {
+SHIFTABLE_HOST_DEVICE int64_t window_count_ceil(int64_t n, int64_t pad_before, int64_t pad_after, int64_t extent,
+                                                int64_t stride) {
   const int64_t room = n + pad_before + pad_after - extent;
   return room < 0 ? 0 : (room + stride - 1) / stride + 1;
 }

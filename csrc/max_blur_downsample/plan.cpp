@@ -12,8 +12,8 @@ MaxAxis plan_axis(const char* op, const char* name, int64_t inputs, int64_t kern
   check(kernel_size >= 1, op, "expected kernel_size >= 1 along the ", name, ", got ", kernel_size);
   check(dilation >= 1, op, "expected dilation >= 1 along the ", name, ", got ", dilation);
   const int64_t extent = (kernel_size - 1) * dilation + 1;
-  check(pad >= 0 && pad <= extent / 2, op, "expected max_pad from 0 to half the window (", extent / 2,
-        ") along the ", name, ", got ", pad);
+  check(pad >= 0 && pad <= extent / 2, op, "expected max_pad from 0 to half the window (", extent / 2, ") along the ",
+        name, ", got ", pad);
   check(window_count(inputs, pad, pad, extent, 1) >= 1, op, "expected a max window of ", extent,
         " pixels to fit into the ", name, ", got ", inputs, " pixels padded by ", pad);
   return {kernel_size, pad, dilation, inputs};

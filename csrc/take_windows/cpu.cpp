@@ -62,8 +62,8 @@ struct Window {
 };
 
 Window window_at(const WindowPlan& plan, const Corner& corner) {
-  return {window_axis(corner.y, fractional_taps(plan.interpolation, corner.fraction_y), plan.window_height,
-                      plan.height, plan.border),
+  return {window_axis(corner.y, fractional_taps(plan.interpolation, corner.fraction_y), plan.window_height, plan.height,
+                      plan.border),
           window_axis(corner.x, fractional_taps(plan.interpolation, corner.fraction_x), plan.window_width, plan.width,
                       plan.border)};
 }
@@ -189,8 +189,8 @@ void take_windows_transpose_cpu(const WindowPlan& plan, const std::vector<Corner
                                 const Parallel& parallel) {
   with_float_type(in, [&](auto a) {
     with_float_type(out, [&](auto b) {
-      transpose_typed(plan, corners, from, static_cast<const decltype(a)*>(grad), to,
-                      static_cast<decltype(b)*>(images), parallel);
+      transpose_typed(plan, corners, from, static_cast<const decltype(a)*>(grad), to, static_cast<decltype(b)*>(images),
+                      parallel);
     });
   });
 }

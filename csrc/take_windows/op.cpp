@@ -23,9 +23,8 @@ std::vector<Corner> corners_of(const char* op, const Tensor& corners) {
   const ScalarType exact = is_float(corners.scalar_type()) ? ScalarType::Double : ScalarType::Long;
   const Tensor values = torch::stable::contiguous(torch::stable::to(corners, exact));
   const int64_t count = values.numel() / 2;
-  return exact == ScalarType::Double
-             ? read_corners(op, static_cast<const double*>(values.const_data_ptr()), count)
-             : read_corners(op, static_cast<const int64_t*>(values.const_data_ptr()), count);
+  return exact == ScalarType::Double ? read_corners(op, static_cast<const double*>(values.const_data_ptr()), count)
+                                     : read_corners(op, static_cast<const int64_t*>(values.const_data_ptr()), count);
 }
 
 Tensor forward(Tensor images, Tensor corners, Ints size, std::string border, std::optional<Doubles> fill,

@@ -6,7 +6,7 @@ BIN := .venv/bin
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
 CHECKED := python tests setup.py
 
-.PHONY: demo test lint format build clean
+.PHONY: demo test lint format build clean FORCE
 
 # Each demo is a run of its own: runs/demo-1, runs/demo-2, ...
 demo: .venv/.built .venv/.demo
@@ -51,7 +51,12 @@ build: .venv/.built
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements/peers.txt
 	touch $@
 
-.venv/.built: .venv/.core $(SOURCES)
+# Rewritten only when one of them changes, so that a build follows its switches.
+.venv/.switches: .venv/.core FORCE
+	@echo "$(SHIFTABLE_CUDA) $(SHIFTABLE_CUDA_ARCHITECTURES) $(SHIFTABLE_WERROR)" | cmp -s - $@ || \
+	  echo "$(SHIFTABLE_CUDA) $(SHIFTABLE_CUDA_ARCHITECTURES) $(SHIFTABLE_WERROR)" > $@
+
+.venv/.built: .venv/.core .venv/.switches $(SOURCES)
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	touch $@
 

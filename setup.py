@@ -9,6 +9,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent.resolve()
+CUDA = {"": "AUTO", "1": "ON", "0": "OFF"}  # SHIFTABLE_CUDA: where nvcc is, demanded, left out
 
 
 class CMakeBuild(build_ext):
@@ -17,15 +18,22 @@ class CMakeBuild(build_ext):
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name)).resolve().parent
         build = HERE / "build" / f"cmake-{sys.implementation.cache_tag}"
+        cuda = os.environ.get("SHIFTABLE_CUDA", "")
+        if cuda not in CUDA:
+            raise SystemExit(f"SHIFTABLE_CUDA: expected 1, 0 or nothing, got '{cuda}'")
         configure = [
             "cmake", "-S", str(HERE / "csrc"), "-B", str(build), "-G", "Ninja",
             "-DCMAKE_BUILD_TYPE=Release",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DSHIFTABLE_WERROR={os.environ.get('SHIFTABLE_WERROR', 'OFF')}",
+            f"-DSHIFTABLE_CUDA={CUDA[cuda]}",
+            f"-DSHIFTABLE_CUDA_ARCHITECTURES={os.environ.get('SHIFTABLE_CUDA_ARCHITECTURES', '90')}",
         ]  # fmt: skip
-        subprocess.run(configure, check=True)
-        subprocess.run(["cmake", "--build", str(build)], check=True)
-        subprocess.run(["cmake", "--install", str(build), "--prefix", str(target)], check=True)
+        compile_ = ["cmake", "--build", str(build)]
+        install = ["cmake", "--install", str(build), "--prefix", str(target)]
+        for command in (configure, compile_, install):
+            if code := subprocess.run(command).returncode:
+                raise SystemExit(f"{' '.join(command[:2])} failed ({code}); its message stands above")
 
 
 setup(

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/border.h"
+#include "cuda_devices.h"
 
 namespace py = pybind11;
 
@@ -46,7 +47,9 @@ PYBIND11_MODULE(_C, m) {
     py::dict info;
     info["compiler"] = SHIFTABLE_COMPILER;
     info["torch"] = SHIFTABLE_TORCH;
-    info["cuda"] = SHIFTABLE_CUDA;
+    info["cuda"] = SHIFTABLE_CUDA;  // the version of nvcc, "" for a build without CUDA
+    info["cuda_architectures"] = SHIFTABLE_CUDA_BUILT_FOR;
     return info;
   });
+  m.def("cuda_device_count", &shiftable::cuda_device_count);
 }

@@ -85,7 +85,7 @@ def _class_colours(classes: npt.NDArray[np.int64]) -> dict[int, str]:
 
 
 def _curve(axes: Axes, answers: ShiftMap, colours: dict[int, str], what: str) -> None:
-    """Probability along the horizontal line through no shift, or along the plan's only line."""
+    """Probability along one line of the plan, with a mark wherever the class changes."""
     shifts, probability, predicted, label = _one_line(answers)
     axes.plot(shifts, probability, color="#bbbbbb", linewidth=1, zorder=1)
     axes.scatter(shifts, probability, 30, [colours[number] for number in predicted.tolist()])
@@ -112,14 +112,17 @@ def _legend(figure: Figure, colours: dict[int, str], classes: Sequence[str]) -> 
 def _one_line(
     answers: ShiftMap,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int64], str]:
-    """Shifts, probabilities and classes along one line, and its name."""
+    """Shifts, probabilities and classes along one line, and its name: of a grid the row (dy) along
+    which the class changes most often, of equal ones the nearest to no shift.
+    """
     rows, columns = answers.classes.shape
     if (answers.classes < 0).any():  # a diagonal
         at = np.arange(rows)
         return answers.dy, answers.probability[at, at], answers.classes[at, at], "dy = dx (pixels)"
     if columns == 1:
         return answers.dy, answers.probability[:, 0], answers.classes[:, 0], "dy (pixels)"
-    row = int(np.abs(answers.dy).argmin())
+    changes = (answers.classes[:, 1:] != answers.classes[:, :-1]).sum(1)
+    row = int(np.lexsort((np.abs(answers.dy), -changes))[0])
     where = f"dx (pixels), at dy = {answers.dy[row]}"
     return answers.dx, answers.probability[row], answers.classes[row], where
 

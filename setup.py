@@ -33,7 +33,9 @@ class CMakeBuild(build_ext):
         install = ["cmake", "--install", str(build), "--prefix", str(target)]
         for command in (configure, compile_, install):
             if code := subprocess.run(command).returncode:
-                raise SystemExit(f"{' '.join(command[:2])} failed ({code}); its message stands above")
+                raise SystemExit(
+                    f"{' '.join(command[:2])} failed ({code}); its message stands above"
+                )
 
 
 setup(

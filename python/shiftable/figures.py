@@ -112,8 +112,10 @@ def _legend(figure: Figure, colours: dict[int, str], classes: Sequence[str]) -> 
 def _one_line(
     answers: ShiftMap,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int64], str]:
-    """Shifts, probabilities and classes along one line, and its name: of a grid the row (dy) along
-    which the class changes most often, of equal ones the nearest to no shift.
+    """Shifts, probabilities and classes along one line, and its name.
+
+    Of a grid, the row (dy) along which the class changes most often; of equal ones the one nearest
+    to no shift.
     """
     rows, columns = answers.classes.shape
     if (answers.classes < 0).any():  # a diagonal

@@ -23,7 +23,7 @@ STABLE_TORCH_LIBRARY(shiftable, m) {
   m.def(("max_blur_downsample_gather(Tensor values, Tensor image, " + max_blur).c_str());
   m.def(("max_blur_downsample_transpose(Tensor grad, Tensor image, " + max_blur).c_str());
   m.def(
-      "take_windows(Tensor images, Tensor corners, int[] size, str border, float[]? fill, str interpolation,"
+      "take_windows(Tensor images, Tensor corners, SymInt[] size, str border, float[]? fill, str interpolation,"
       " float[]? scale, float[]? bias, ScalarType dtype, bool channels_last) -> Tensor");
   m.def(
       "take_windows_transpose(Tensor grad, Tensor corners, SymInt height, SymInt width, str border,"

@@ -62,9 +62,9 @@ inline DType dtype_of(const char* op, ScalarType type, bool allow_uint8 = false)
 }
 
 inline Parallel torch_threads() {
-  return [](int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
-    torch::stable::parallel_for(0, count, grain, body);
-  };
+  return {[](int64_t count, int64_t grain, void (*body)(const void*, int64_t, int64_t), const void* context) {
+    torch::stable::parallel_for(0, count, grain, [=](int64_t begin, int64_t end) { body(context, begin, end); });
+  }};
 }
 
 }  // namespace shiftable

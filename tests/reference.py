@@ -1,10 +1,13 @@
 """Each operator in plain numpy: slow, obvious, the only reference. Never imported by the package."""
 
+from functools import cache, lru_cache
+
 import numpy as np
 
 MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
+@cache
 def border_index(border, i, n):
     """The pixel that position i reads, found on a padded row; None outside a constant border."""
     if 0 <= i < n:
@@ -17,7 +20,8 @@ def border_index(border, i, n):
     return int(np.pad(np.arange(n), (before, after), mode=MODES[border])[i + before])
 
 
-def filter_matrix(n, taps, stride, before, after, border, ceil=False):
+@cache
+def filter_matrix(n, taps, stride, before, after, border, ceil):
     """The (outputs, n) matrix of one axis of a low-pass filter with stride."""
     room = n + before + after - len(taps)
     outputs = (-(-room // stride) if ceil else room // stride) + 1
@@ -30,32 +34,61 @@ def filter_matrix(n, taps, stride, before, after, border, ceil=False):
     return matrix
 
 
-def blur_downsample(image, taps_y, taps_x, stride, border, pad=None, ceil=False):
-    """A separable filter along rows and columns of (..., H, W), in float64."""
+def filter_matrices(size, taps_y, taps_x, stride, border, pad=None, ceil=False):
+    """The matrices of both axes, of an image of `size` = (height, width)."""
     left, right, top, bottom = pad or (
         (len(taps_x) - 1) // 2,
         len(taps_x) // 2,
         (len(taps_y) - 1) // 2,
         len(taps_y) // 2,
     )
-    rows = filter_matrix(image.shape[-2], taps_y, stride[0], top, bottom, border, ceil)
-    columns = filter_matrix(image.shape[-1], taps_x, stride[1], left, right, border, ceil)
-    return np.einsum("oh,...hw,pw->...op", rows, np.asarray(image, np.float64), columns)
+    rows = filter_matrix(size[0], tuple(taps_y), stride[0], top, bottom, border, ceil)
+    columns = filter_matrix(size[1], tuple(taps_x), stride[1], left, right, border, ceil)
+    return rows, columns
 
 
-def max_map(image, kernel_size, pad, dilation):
-    """The largest value of every window at stride 1; padding is minus infinity."""
+def blur_downsample(image, *arguments):
+    """A separable filter along rows and columns of (..., H, W), in float64."""
+    rows, columns = filter_matrices(image.shape[-2:], *arguments)
+    return rows @ np.asarray(image, np.float64) @ columns.T
+
+
+def blur_downsample_transpose(grad, size, *arguments):
+    """The gradient with respect to an image of `size` = (height, width)."""
+    rows, columns = filter_matrices(size, *arguments)
+    return rows.T @ np.asarray(grad, np.float64) @ columns
+
+
+def max_windows(image, kernel_size, pad, dilation):
+    """The pixels of every window, (ky * kx, ..., map height, map width); padding is -infinity."""
     (ky, kx), (py, px), (dy, dx) = kernel_size, pad, dilation
     height, width = image.shape[-2:]
     edges = [(0, 0)] * (image.ndim - 2) + [(py, py), (px, px)]
     padded = np.pad(np.asarray(image, np.float64), edges, constant_values=-np.inf)
     rows, columns = height + 2 * py - (ky - 1) * dy, width + 2 * px - (kx - 1) * dx
-    shifted = [
-        padded[..., i * dy : i * dy + rows, j * dx : j * dx + columns]
-        for i in range(ky)
-        for j in range(kx)
-    ]
-    return np.max(shifted, axis=0)
+    return np.stack(
+        [
+            padded[..., i * dy : i * dy + rows, j * dx : j * dx + columns]
+            for i in range(ky)
+            for j in range(kx)
+        ]
+    )
+
+
+def max_map(image, kernel_size, pad, dilation):
+    """The largest value of every window at stride 1."""
+    return np.max(max_windows(image, kernel_size, pad, dilation), axis=0)
+
+
+def max_map_transpose(grad, image, kernel_size, pad, dilation):
+    """Every value of the map's gradient, added to the first pixel that is its window's largest."""
+    first = np.argmax(max_windows(image, kernel_size, pad, dilation), axis=0)
+    result = np.zeros(image.shape)
+    for *plane, y, x in np.ndindex(*first.shape):
+        ky, kx = divmod(first[(*plane, y, x)], kernel_size[1])
+        at = y - pad[0] + ky * dilation[0], x - pad[1] + kx * dilation[1]
+        result[(*plane, *at)] += grad[(*plane, y, x)]
+    return result
 
 
 def axis_weights(interpolation, fraction):
@@ -75,6 +108,7 @@ def axis_weights(interpolation, fraction):
     return 1 - reach, weights / weights.sum()
 
 
+@cache
 def window_axis(corner, count, n, border, interpolation):
     """The (count, n + 1) matrix of one axis of a window; the last column is the fill."""
     first, weights = axis_weights(interpolation, corner - np.floor(corner))
@@ -86,6 +120,14 @@ def window_axis(corner, count, n, border, interpolation):
     return matrix
 
 
+def window_matrices(corner, size, image_size, border, interpolation):
+    """The matrices of both axes of one window."""
+    return (
+        window_axis(float(at), count, n, border, interpolation)
+        for at, count, n in zip(corner, size, image_size, strict=True)
+    )
+
+
 def take_windows(images, corners, size, border, fill=0.0, interpolation="linear"):
     """Windows (N, S, C, h, w) in float64; corners (N, S, 2); fill a number or one a channel."""
     n, c, height, width = images.shape
@@ -95,9 +137,17 @@ def take_windows(images, corners, size, border, fill=0.0, interpolation="linear"
     extended[:] = fill[:, None, None]
     extended[..., :height, :width] = images
     windows = np.empty((n, corners.shape[1], c, *size))
-    for a, image in enumerate(extended):
-        for s, (y, x) in enumerate(corners[a]):
-            rows = window_axis(y, size[0], height, border, interpolation)
-            columns = window_axis(x, size[1], width, border, interpolation)
-            windows[a, s] = np.einsum("ih,chw,jw->cij", rows, image, columns)
+    for a, s in np.ndindex(*windows.shape[:2]):
+        rows, columns = window_matrices(corners[a, s], size, (height, width), border, interpolation)
+        windows[a, s] = rows @ extended[a] @ columns.T
     return windows
+
+
+def take_windows_transpose(grad, corners, image_size, border, interpolation="linear"):
+    """The gradient with respect to images (N, C, H, W) of `image_size` = (H, W)."""
+    n, _, c, *size = grad.shape
+    images = np.zeros((n, c, *image_size))
+    for a, s in np.ndindex(*grad.shape[:2]):
+        rows, columns = window_matrices(corners[a, s], size, image_size, border, interpolation)
+        images[a] += rows[:, :-1].T @ np.asarray(grad[a, s], np.float64) @ columns[:, :-1]
+    return images

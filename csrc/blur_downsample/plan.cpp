@@ -9,8 +9,8 @@ namespace shiftable {
 
 namespace {
 
-BlurAxis plan_axis(const char* op, const char* name, int64_t inputs, const std::vector<double>& taps, int64_t stride,
-                   std::optional<std::pair<int64_t, int64_t>> pad, bool ceil_mode) {
+FilterAxis plan_axis(const char* op, const char* name, int64_t inputs, const std::vector<double>& taps, int64_t stride,
+                     std::optional<std::pair<int64_t, int64_t>> pad, bool ceil_mode, Border border) {
   const auto k = static_cast<int64_t>(taps.size());
   check(k >= 1, op, "expected at least one tap along the ", name, ", got none");
   for (double tap : taps) check(std::isfinite(tap), op, "expected finite taps along the ", name, ", got ", tap);
@@ -18,13 +18,14 @@ BlurAxis plan_axis(const char* op, const char* name, int64_t inputs, const std::
   // Without padding given: (k-1)/2 before and k/2 after, so that ceil(inputs / stride) windows fit.
   const auto [before, after] = pad.value_or(std::pair<int64_t, int64_t>{(k - 1) / 2, k / 2});
   constexpr int64_t kLargestPad = int64_t{1} << 31;
-  check(std::abs(before) <= kLargestPad && std::abs(after) <= kLargestPad, op,
+  const auto bounded = [](int64_t side) { return -kLargestPad <= side && side <= kLargestPad; };
+  check(bounded(before) && bounded(after), op,
         "expected pad within 2^31 pixels along the ", name, ", got ", before, " and ", after);
   const int64_t outputs =
       ceil_mode ? window_count_ceil(inputs, before, after, k, stride) : window_count(inputs, before, after, k, stride);
   check(outputs >= 1, op, "expected ", k, " taps to fit into the ", name, ", got ", inputs, " pixels padded by ",
         before, " and ", after, "; use fewer taps or more pad");
-  return {taps, stride, before, inputs, outputs};
+  return {taps, stride, before, inputs, outputs, border};
 }
 
 }  // namespace
@@ -44,9 +45,9 @@ BlurPlan plan_blur(const char* op, const std::vector<int64_t>& shape, bool chann
     pad_y = {pad[2], pad[3]};
   }
   BlurPlan plan;
-  plan.border = named(op, "border", arguments.border, borders());
-  plan.y = plan_axis(op, "height", shape[d - 2], arguments.taps_y, arguments.stride[0], pad_y, ceil_mode);
-  plan.x = plan_axis(op, "width", shape[d - 1], arguments.taps_x, arguments.stride[1], pad_x, ceil_mode);
+  const Border border = named(op, "border", arguments.border, borders());
+  plan.y = tables_of(plan_axis(op, "height", shape[d - 2], arguments.taps_y, arguments.stride[0], pad_y, ceil_mode, border));
+  plan.x = tables_of(plan_axis(op, "width", shape[d - 1], arguments.taps_x, arguments.stride[1], pad_x, ceil_mode, border));
   const int64_t images = d == 4 ? shape[0] : 1;
   const int64_t channels = shape[d - 3];
   plan.blocks = channels_last ? images : images * channels;
@@ -56,8 +57,8 @@ BlurPlan plan_blur(const char* op, const std::vector<int64_t>& shape, bool chann
 
 std::vector<int64_t> blurred_shape(const std::vector<int64_t>& shape, const BlurPlan& plan) {
   std::vector<int64_t> result = shape;
-  result[shape.size() - 2] = plan.y.outputs;
-  result[shape.size() - 1] = plan.x.outputs;
+  result[shape.size() - 2] = plan.y->axis.outputs;
+  result[shape.size() - 1] = plan.x->axis.outputs;
   return result;
 }
 

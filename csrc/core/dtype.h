@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/portable.h"
+
 namespace shiftable {
 
 enum class DType : int { float32, float64, float16, bfloat16, uint8 };
@@ -12,7 +14,7 @@ enum class DType : int { float32, float64, float16, bfloat16, uint8 };
 struct BFloat16 {
   uint16_t bits;
   BFloat16() = default;
-  explicit BFloat16(float value) {
+  SHIFTABLE_INLINE explicit BFloat16(float value) {
     uint32_t word;
     std::memcpy(&word, &value, 4);
     if ((word & 0x7fffffffu) > 0x7f800000u) {
@@ -21,20 +23,20 @@ struct BFloat16 {
       bits = static_cast<uint16_t>((word + 0x7fffu + ((word >> 16) & 1u)) >> 16);
     }
   }
-  explicit BFloat16(double value) : BFloat16(static_cast<float>(value)) {}
-  explicit operator float() const {
+  SHIFTABLE_INLINE explicit BFloat16(double value) : BFloat16(static_cast<float>(value)) {}
+  SHIFTABLE_INLINE explicit operator float() const {
     const uint32_t word = static_cast<uint32_t>(bits) << 16;
     float value;
     std::memcpy(&value, &word, 4);
     return value;
   }
-  explicit operator double() const { return static_cast<float>(*this); }
+  SHIFTABLE_INLINE explicit operator double() const { return static_cast<float>(*this); }
 };
 
 struct Half {
   uint16_t bits;
   Half() = default;
-  explicit Half(float value) {
+  SHIFTABLE_INLINE explicit Half(float value) {
     uint32_t word;
     std::memcpy(&word, &value, 4);
     const uint32_t sign = (word >> 16) & 0x8000u;
@@ -53,8 +55,8 @@ struct Half {
     }
     bits = static_cast<uint16_t>(sign | magnitude);
   }
-  explicit Half(double value) : Half(static_cast<float>(value)) {}
-  explicit operator float() const {
+  SHIFTABLE_INLINE explicit Half(double value) : Half(static_cast<float>(value)) {}
+  SHIFTABLE_INLINE explicit operator float() const {
     const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
     uint32_t word = static_cast<uint32_t>(bits & 0x7fffu) << 13;
     float value;
@@ -73,7 +75,7 @@ struct Half {
     std::memcpy(&value, &all, 4);
     return value;
   }
-  explicit operator double() const { return static_cast<float>(*this); }
+  SHIFTABLE_INLINE explicit operator double() const { return static_cast<float>(*this); }
 };
 
 template <typename T>
@@ -89,7 +91,7 @@ using accumulator_t = typename AccumulatorOf<T>::type;
 
 // Calls f(T{}) with the C++ type of a floating dtype.
 template <typename F>
-void with_float_type(DType dtype, F&& f) {
+SHIFTABLE_INLINE void with_float_type(DType dtype, F&& f) {
   switch (dtype) {
     case DType::float32: return f(float{});
     case DType::float64: return f(double{});

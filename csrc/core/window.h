@@ -21,7 +21,7 @@ SHIFTABLE_HOST_DEVICE int64_t window_count(int64_t n, int64_t pad_before, int64_
 SHIFTABLE_HOST_DEVICE int64_t window_count_ceil(int64_t n, int64_t pad_before, int64_t pad_after, int64_t extent,
                                                 int64_t stride) {
   const int64_t room = n + pad_before + pad_after - extent;
-  return room < 0 ? 0 : (room + stride - 1) / stride + 1;
+  return room < 0 ? 0 : room / stride + (room % stride != 0) + 1;
 }
 
 }  // namespace shiftable

@@ -9,8 +9,11 @@ namespace {
 
 MaxAxis plan_axis(const char* op, const char* name, int64_t inputs, int64_t kernel_size, int64_t pad,
                   int64_t dilation) {
-  check(kernel_size >= 1, op, "expected kernel_size >= 1 along the ", name, ", got ", kernel_size);
-  check(dilation >= 1, op, "expected dilation >= 1 along the ", name, ", got ", dilation);
+  constexpr int64_t kLargest = int64_t{1} << 31;  // so that no product wraps
+  check(1 <= kernel_size && kernel_size <= kLargest, op, "expected kernel_size from 1 to 2^31 along the ", name, ", got ",
+        kernel_size);
+  check(1 <= dilation && dilation <= kLargest, op, "expected dilation from 1 to 2^31 along the ", name, ", got ",
+        dilation);
   const int64_t extent = (kernel_size - 1) * dilation + 1;
   check(pad >= 0 && pad <= extent / 2, op, "expected max_pad from 0 to half the window (", extent / 2, ") along the ",
         name, ", got ", pad);
@@ -25,6 +28,7 @@ MaxBlurPlan plan_max_blur(const char* op, const std::vector<int64_t>& shape, boo
                           const MaxArguments& max, const BlurArguments& blur, bool ceil_mode) {
   const size_t d = shape.size();
   check(d == 3 || d == 4, op, "expected an image (N, C, H, W) or (C, H, W), got shape ", shape_text(shape));
+  check(shape[d - 2] >= 1 && shape[d - 1] >= 1, op, "expected H >= 1 and W >= 1, got shape ", shape_text(shape));
   check(max.kernel_size.size() == 2 && max.max_pad.size() == 2 && max.dilation.size() == 2, op,
         "expected kernel_size, max_pad and dilation as an int or a pair");
   MaxBlurPlan plan;

@@ -174,6 +174,8 @@ void transpose_typed(const WindowPlan& plan, const std::vector<Corner>& corners,
 
 }  // namespace
 
+namespace SHIFTABLE_VARIANT {
+
 void take_windows_cpu(const WindowPlan& plan, const std::vector<Corner>& corners, DType in, const Layout& from,
                       const void* images, DType out, const Layout& to, void* windows, const Parallel& parallel) {
   with_any_type(in, [&](auto a) {
@@ -195,4 +197,5 @@ void take_windows_transpose_cpu(const WindowPlan& plan, const std::vector<Corner
   });
 }
 
+}  // namespace SHIFTABLE_VARIANT
 }  // namespace shiftable

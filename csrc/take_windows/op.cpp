@@ -19,7 +19,15 @@ bool is_float(ScalarType type) {
          type == ScalarType::BFloat16;
 }
 
+bool is_integer(ScalarType type) {
+  return type == ScalarType::Long || type == ScalarType::Int || type == ScalarType::Short ||
+         type == ScalarType::Char || type == ScalarType::Byte;
+}
+
 std::vector<Corner> corners_of(const char* op, const Tensor& corners) {
+  check(is_float(corners.scalar_type()) || is_integer(corners.scalar_type()), op,
+        "expected corners of an integer or floating dtype, got torch scalar type ",
+        torch::headeronly::toString(corners.scalar_type()));
   const ScalarType exact = is_float(corners.scalar_type()) ? ScalarType::Double : ScalarType::Long;
   const Tensor values = torch::stable::contiguous(torch::stable::to(corners, exact));
   const int64_t count = values.numel() / 2;
@@ -39,7 +47,7 @@ Tensor forward(Tensor images, Tensor corners, Ints size, std::string border, std
   const std::vector<Corner> at = corners_of(op, corners);
   Tensor flat = empty_on(images, {plan.images * plan.windows, plan.channels, size[0], size[1]}, dtype, channels_last);
   if (flat.numel() > 0)
-    take_windows_cpu(plan, at, in, layout_of(images), images.const_data_ptr(), out, layout_of(flat),
+    SHIFTABLE_CPU(take_windows_cpu)(plan, at, in, layout_of(images), images.const_data_ptr(), out, layout_of(flat),
                      flat.mutable_data_ptr(), torch_threads());
   return torch::stable::view(flat, {plan.images, plan.windows, plan.channels, size[0], size[1]});
 }
@@ -59,7 +67,7 @@ Tensor transpose(Tensor grad, Tensor corners, int64_t height, int64_t width, std
   const Tensor source = torch::stable::contiguous(grad);
   Tensor result = empty_on(grad, images, dtype, channels_last);
   if (result.numel() > 0)
-    take_windows_transpose_cpu(plan, at, in, layout_of(source), source.const_data_ptr(), out, layout_of(result),
+    SHIFTABLE_CPU(take_windows_transpose_cpu)(plan, at, in, layout_of(source), source.const_data_ptr(), out, layout_of(result),
                                result.mutable_data_ptr(), torch_threads());
   return result;
 }

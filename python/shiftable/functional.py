@@ -1,6 +1,7 @@
 """The public operators, and their reference documentation."""
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any, Literal
 
 import torch
@@ -14,7 +15,14 @@ Taps = Sequence[float] | tuple[Sequence[float], Sequence[float]]
 
 
 def _pair(value: int | Sequence[int]) -> list[int]:
-    return [value, value] if isinstance(value, int) else [int(v) for v in value]
+    """One whole number for both axes, or a (vertical, horizontal) pair."""
+    if isinstance(value, int):
+        return [value, value]
+    values = value if isinstance(value, Sequence) else [value, value]
+    try:
+        return [index(v) for v in values]
+    except TypeError as error:
+        raise TypeError(f"expected an int or a pair of them, got {value!r}") from error
 
 
 def _taps_pair(taps: Taps) -> tuple[list[float], list[float]]:
@@ -216,8 +224,13 @@ def take_windows(
         dtype = torch.float32 if whole else images.dtype
     if memory_format is None:
         channels_last = keeps_channels_last(images)
-    else:
+    elif memory_format in (torch.contiguous_format, torch.channels_last):
         channels_last = memory_format == torch.channels_last
+    else:
+        raise ValueError(
+            "take_windows: expected memory_format torch.contiguous_format or torch.channels_last, "
+            f"got {memory_format}"
+        )
     return ops.take_windows(  # type: ignore[no-any-return]
         images,
         corners,

@@ -32,6 +32,16 @@ class Scratch {
   alignas(64) A small_[kSmall];
 };
 
+// The most inputs that one output reads.
+SHIFTABLE_INLINE int64_t most_entries(const AxisTable& table) {
+  int64_t most = 0;
+  for (int64_t o = 0; o < table.outputs(); ++o) {
+    const int64_t count = table.first[o + 1] - table.first[o];
+    if (count > most) most = count;
+  }
+  return most;
+}
+
 template <typename A>
 const A* weights_of(const AxisTable& table);
 template <>
@@ -171,11 +181,13 @@ class RowFilter {
   SHIFTABLE_INLINE RowFilter(const AxisTables& tables, int64_t inner)
       : tables_(tables), axis_(tables.axis), inner_(inner), taps_(static_cast<int64_t>(axis_.taps.size())) {
     const int64_t end = (axis_.outputs - 1) * axis_.stride + taps_ - axis_.pad_before;
-    before_ = at_least_0(axis_.pad_before) * inner;
+    before_ = (at_least_0(axis_.pad_before) * inner + 15) / 16 * 16;  // the row itself starts on a line of the cache
     size_ = before_ + (axis_.inputs + at_least_0(end - axis_.inputs)) * inner + kSlack + taps_;
     size_ = (size_ + 15) / 16 * 16;  // lines one after the other start on lines of the cache
   }
 
+  const AxisTables& tables() const { return tables_; }
+  int64_t inner() const { return inner_; }
   int64_t pixels() const { return axis_.inputs; }
   int64_t results() const { return axis_.outputs; }
   int64_t line_size() const { return size_; }
@@ -278,7 +290,7 @@ class RowTranspose {
     const int64_t s = spread();
     // Position p of the spread line holds output p / s; input x reads positions (x + pad - k) / stride * s.
     const int64_t begin = floor_to(axis_.pad_before - taps_ + 1), end = floor_to(axis_.inputs - 1 + axis_.pad_before);
-    before_ = at_least_0(-begin) * inner_ + kSlack;
+    before_ = (at_least_0(-begin) * inner_ + kSlack + 15) / 16 * 16;
     size_ = before_ + (at_least_0(end) + axis_.outputs * s + 1) * inner_ + 2 * kSlack;
     size_ = (size_ + 15) / 16 * 16;
   }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "core/parallel.h"
-#include "core/rows.h"
+#include "core/fused.h"
 
 namespace shiftable {
 namespace {
@@ -15,24 +15,32 @@ constexpr int64_t kRowsAtOnce = 8;
 // a plane, which are short, nor several long rows side by side.
 SHIFTABLE_INLINE int64_t prefetch_distance(int64_t inner) { return inner == 1 ? 8192 : 2048; }
 
-// Output row `o` of the vertical map, written to `line`.
+// The rows that output row `o` of a vertical map reads, and their weights.
 template <typename A, typename T>
-SHIFTABLE_INLINE void sum_table_row(const AxisTable& rows, int64_t o, const T* source, int64_t row_size, int64_t fresh,
-                                    int64_t ahead, const T* readable, A* line) {
-  const int64_t first = rows.first[o];
-  const auto n = static_cast<int>(rows.first[o + 1] - first);
-  Scratch<const T*, 64> pointers(n);
-  for (int k = 0; k < n; ++k) pointers.data()[k] = source + rows.index[first + k] * row_size;
-  const A* weights = weights_of<A>(rows) + first;
-  constexpr int64_t kStrip = 1024 / static_cast<int64_t>(sizeof(T));
-  for (int64_t j = 0; j < row_size; j += kStrip) {
-    const int64_t count = row_size - j < kStrip ? row_size - j : kStrip;
-    for (int64_t k = n - fresh < 0 ? 0 : n - fresh; k < n; ++k)
-      prefetch(reinterpret_cast<const char*>(pointers.data()[k] + j) + ahead, count * sizeof(T));
-    sum_rows(n, pointers.data(), weights, count, readable, line + j, count + kLanes<A>);
-    for (int k = 0; k < n; ++k) pointers.data()[k] += kStrip;
+struct RowsUnder {
+  const T** rows;
+  const A* weights;
+  int count;
+
+  SHIFTABLE_INLINE RowsUnder(const AxisTable& table, int64_t o, const T* source, int64_t row_size, const T** pointers)
+      : rows(pointers), weights(weights_of<A>(table) + table.first[o]) {
+    const int64_t first = table.first[o];
+    count = static_cast<int>(table.first[o + 1] - first);
+    for (int k = 0; k < count; ++k) rows[k] = source + table.index[first + k] * row_size;
   }
-}
+
+  // Sums them into `line`; the `fresh` last of them are new.
+  SHIFTABLE_INLINE void sum(int64_t row_size, int64_t fresh, int64_t ahead, const T* readable, A* line) {
+    constexpr int64_t kStrip = 1024 / static_cast<int64_t>(sizeof(T));
+    for (int64_t j = 0; j < row_size; j += kStrip) {
+      const int64_t size = row_size - j < kStrip ? row_size - j : kStrip;
+      for (int k = count < fresh ? 0 : static_cast<int>(count - fresh); k < count; ++k)
+        prefetch(reinterpret_cast<const char*>(rows[k]) + ahead, size * sizeof(T));
+      sum_rows(count, rows, weights, size, readable, line + j, size + kLanes<A>);
+      for (int k = 0; k < count; ++k) rows[k] += kStrip;
+    }
+  }
+};
 
 // How the rows of all blocks, one after the other, are shared out: several parts a block where blocks are few.
 struct RowParts {
@@ -61,9 +69,11 @@ void separable(const AxisTable& vertical, int64_t rows_in, int64_t fresh, const 
   const T* readable = source + blocks * rows_in * row_size;
   const int64_t line_size = row.line_size();
   const int64_t at_once = line_size * kRowsAtOnce * static_cast<int64_t>(sizeof(A)) <= 32768 ? kRowsAtOnce : 1;
+  const int64_t most_rows = most_entries(vertical);
   parallel(parts.items, parts.grain, [&](int64_t begin, int64_t end) {
     Scratch<A> lines(line_size * at_once);
     Scratch<A, 64> temporary(row.temporary_size());
+    Scratch<const T*, 64> pointers(most_rows);
     for (int64_t r = 0; r < at_once; ++r) row.clear(lines.data() + r * line_size);
     if (row.temporary_size() > 0) row.clear(temporary.data());
     const T* limit = target + parts.first_row(end) * result_size;
@@ -72,10 +82,17 @@ void separable(const AxisTable& vertical, int64_t rows_in, int64_t fresh, const 
       const T* image = source + parts.block(item) * rows_in * row_size;
       for (int64_t o = parts.first_row(item); o < stop; o += at_once) {
         const int64_t count = stop - o < at_once ? stop - o : at_once;
-        for (int64_t r = 0; r < count; ++r)
-          sum_table_row(vertical, o + r - start, image, row_size, fresh, prefetch_distance(inner), readable,
-                        row.line(lines.data() + r * line_size));
-        for (int64_t r = 0; r < count; ++r)
+        // Rows are written in order, since each may spill into the next: none straight to its place behind one that waits.
+        int64_t done = 0;
+        for (int64_t r = 0; r < count; ++r) {
+          RowsUnder<A, T> under(vertical, o + r - start, image, row_size, pointers.data());
+          if (done == r && filtered_by_2(row, under.count, under.rows, under.weights, readable,
+                                         target + (o + r) * result_size, limit))
+            ++done;
+          else
+            under.sum(row_size, fresh, prefetch_distance(inner), readable, row.line(lines.data() + r * line_size));
+        }
+        for (int64_t r = done; r < count; ++r)
           row.apply(row.line(lines.data() + r * line_size), temporary.data(), target + (o + r) * result_size, limit);
       }
     }

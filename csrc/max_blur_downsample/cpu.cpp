@@ -358,6 +358,7 @@ void transpose(const MaxBlurPlan& plan, const Windows& w, const T* grad, const T
     MapRing<A> map(w);
     Scratch<A> line(row.line_size());
     Scratch<A, 64> temporary(row.temporary_size());
+    Scratch<const T*, 64> pointers(most_entries(vertical));
     row.clear(line.data());
     if (row.temporary_size() > 0) row.clear(temporary.data());
     const T* limit = result + parts.first_row(end) * w.row_size;
@@ -371,8 +372,8 @@ void transpose(const MaxBlurPlan& plan, const Windows& w, const T* grad, const T
         const int64_t highest = y + plan.y.pad < w.map_rows ? y + plan.y.pad : w.map_rows - 1;
         for (int64_t my = done < lowest ? lowest : done + 1; my <= highest; ++my) {
           argmax_row<A>(w, keys.rows(block_image, readable, my), map.winners(my));
-          sum_table_row(vertical, my, grad + block * grad_size, grad_row, 1, prefetch_distance(w.inner), grad_readable,
-                        row.line(line.data()));
+          RowsUnder<A, T>(vertical, my, grad + block * grad_size, grad_row, pointers.data())
+              .sum(grad_row, 1, prefetch_distance(w.inner), grad_readable, row.line(line.data()));
           // Past the row lies the margin, where no window wins: what is stored there is never read.
           row.apply(row.line(line.data()), temporary.data(), map.grads(my), map.grads(my) + w.map_size + kLanes<A>);
           for (int64_t j = 0; j < kLanes<A>; ++j) map.winners(my)[w.map_size + j] = -1;

@@ -52,6 +52,14 @@ SHIFTABLE_INLINE Vec<float> shifted(Vec<float> before, Vec<float> now, Vec<float
   return shifted_of < kBy<0 ? L + kBy : 0>(before, now, kAll);
 }
 
+template <int... kLane>
+SHIFTABLE_INLINE Vec<int32_t> lane_numbers_of(std::integer_sequence<int, kLane...>) {
+  return Vec<int32_t>{kLane...};
+}
+SHIFTABLE_INLINE Vec<int32_t> lane_numbers() {
+  return lane_numbers_of(std::make_integer_sequence<int, static_cast<int>(kLanes<float>)>{});
+}
+
 struct Split {
   Vec<float> even, odd;
 };
@@ -84,8 +92,7 @@ __attribute__((noinline)) void filter_rows_by_2(const T* const* rows, const floa
     weights[k] = splat(row_weights[k]);
     taps[k] = splat(columns.taps32[k]);
   }
-  Vec<float> lanes;
-  for (int i = 0; i < L; ++i) lanes[i] = static_cast<float>(i);
+  const Vec<int32_t> lanes = lane_numbers();
 
   const auto column_sum = [&](int64_t source) SHIFTABLE_LAMBDA {
     if (source == kOutside) return 0.0f;
@@ -93,30 +100,33 @@ __attribute__((noinline)) void filter_rows_by_2(const T* const* rows, const floa
     for (int k = 1; k < K; ++k) sum = fma(static_cast<float>(r[k][source]), row_weights[k], sum);
     return sum;
   };
-  // Puts the columns outside the image where the block from output `o` on, or its margin, reads them.
-  const auto put_cells = [&](int64_t o, Split& block) SHIFTABLE_LAMBDA {
+  // The block from output `o` on, with the columns outside the image that it reads put in their lanes.
+  const auto with_cells = [&](int64_t o, Split block) SHIFTABLE_LAMBDA {
     for (const auto& cell : columns.cells) {
       const int64_t odd = cell.position & 1, lane = (cell.position - odd) / 2 - o;
       if (lane < 0 || lane >= L) continue;
       const Vec<float> value = splat(column_sum(cell.source));
-      Vec<float>& side = odd ? block.odd : block.even;
-      side = lanes == splat(static_cast<float>(lane)) ? value : side;
+      const auto here = lanes == splat(static_cast<int32_t>(lane));
+      block.even = here & splat(static_cast<int32_t>(odd - 1)) ? value : block.even;
+      block.odd = here & splat(static_cast<int32_t>(-odd)) ? value : block.odd;
     }
+    return block;
   };
-  const auto block_at = [&](int64_t o, Split& block) SHIFTABLE_LAMBDA {
-    if (2 * o < width) {
+  const auto block_at = [&](int64_t o) SHIFTABLE_LAMBDA {
+    Split block{splat(0.0f), splat(0.0f)};
+    if (__builtin_expect(2 * (o + L) <= width, 1)) {
       sum_split<K>(r, weights, 2 * o, block.even, block.odd);
-    } else {
-      block.even = block.odd = splat(0.0f);
+      return block;
     }
-    if (__builtin_expect(2 * (o + L) > width, 0)) put_cells(o, block);
+    if (2 * o < width) sum_split<K>(r, weights, 2 * o, block.even, block.odd);
+    return with_cells(o, block);
   };
 
   Split before{splat(0.0f), splat(0.0f)}, now, after = before;
-  if constexpr (kPad > 0) put_cells(-L, before);
-  block_at(0, now);
+  if constexpr (kPad > 0) before = with_cells(-L, before);
+  now = block_at(0);
   for (int64_t o = 0; o < outputs; o += L) {
-    if constexpr (K > 3) block_at(o + L, after);
+    if constexpr (K > 3) after = block_at(o + L);
     Vec<float> sum = splat(0.0f);
     add_taps<K, kPad, 0>(before, now, after, taps, sum);
     store_some<float>(out + o, sum, outputs - o, limit - (out + o));
@@ -124,30 +134,102 @@ __attribute__((noinline)) void filter_rows_by_2(const T* const* rows, const floa
     if constexpr (K > 3)
       now = after;
     else if (o + L < outputs)
-      block_at(o + L, now);
+      now = block_at(o + L);
   }
 }
 
+// Adds, for columns 2 t + kOdd of the result, outputs t + U - m with tap R + 2 m, from m = M down to 0.
+template <int K, int R, int U, int M>
+SHIFTABLE_INLINE void add_outputs(Vec<float> before, Vec<float> now, Vec<float> after, const Vec<float>* taps,
+                                  Vec<float>& sum) {
+  if constexpr (M >= 0) {
+    const Vec<float> value = shifted<U - M>(before, now, after);
+    sum = M == (K - 1 - R) / 2 ? value * taps[R + 2 * M] : fma(value, taps[R + 2 * M], sum);
+    add_outputs<K, R, U, M - 1>(before, now, after, taps, sum);
+  }
+}
+
+// The transpose of filter_rows_by_2: `count` rows of the gradient to one row of the image.
+template <int K, typename T>
+__attribute__((noinline)) void transpose_rows_by_2(int count, const T* const* rows, const float* row_weights,
+                                                   const AxisTables& columns, T* out, const T* limit) {
+  constexpr int64_t L = kLanes<float>;
+  constexpr int kPad = (K - 1) / 2, kEvenTap = kPad & 1, kOddTap = 1 - kEvenTap;  // the first tap that reaches them
+  constexpr int kEvenFrom = kPad / 2, kOddFrom = (kPad + 1) / 2;
+  const int64_t width = columns.axis.inputs, outputs = columns.axis.outputs;
+  Vec<float> taps[K];
+  for (int k = 0; k < K; ++k) taps[k] = splat(columns.taps32[k]);
+  const Vec<int32_t> lanes = lane_numbers();
+  const auto block_at = [&](int64_t o) SHIFTABLE_LAMBDA {
+    Vec<float> sum = splat(0.0f);
+    if (o >= outputs) return sum;
+    sum = load_as(rows[0] + o, 0.0f) * splat(row_weights[0]);
+    for (int k = 1; k < count; ++k) sum = fma(load_as(rows[k] + o, 0.0f), splat(row_weights[k]), sum);
+    if (__builtin_expect(o + L > outputs, 0))
+      sum = lanes < splat(static_cast<int32_t>(outputs - o)) ? sum : splat(0.0f);
+    return sum;
+  };
+  Vec<float> before = splat(0.0f), now = block_at(0);
+  for (int64_t t = 0; 2 * t < width; t += L) {
+    const Vec<float> after = block_at(t + L);
+    Vec<float> split[2] = {splat(0.0f), splat(0.0f)};
+    add_outputs<K, kEvenTap, kEvenFrom, (K - 1 - kEvenTap) / 2>(before, now, after, taps, split[0]);
+    add_outputs<K, kOddTap, kOddFrom, (K - 1 - kOddTap) / 2>(before, now, after, taps, split[1]);
+    T* to = out + 2 * t;
+    store_some<float>(to, interleaved<2, 0, float>(split), width - 2 * t, limit - to);
+    if (2 * t + L < width) store_some<float>(to + L, interleaved<2, 1, float>(split), width - 2 * t - L, limit - to - L);
+    before = now;
+    now = after;
+  }
+  const AxisTable& table = columns.transpose;
+  for (const int64_t x : columns.irregular) {
+    float sum = 0;
+    for (int64_t e = table.first[x]; e < table.first[x + 1]; ++e) {
+      const int64_t o = table.index[e];
+      float value = static_cast<float>(rows[0][o]) * row_weights[0];
+      for (int k = 1; k < count; ++k) value = fma(static_cast<float>(rows[k][o]), row_weights[k], value);
+      sum = e == table.first[x] ? value * table.weight32[e] : fma(value, table.weight32[e], sum);
+    }
+    out[x] = static_cast<T>(sum);
+  }
+}
+
+// Whether the axis is one that the functions above know.
+SHIFTABLE_INLINE bool is_by_2(const FilterAxis& axis, int64_t inner) {
+  const auto taps = static_cast<int64_t>(axis.taps.size());
+  return inner == 1 && axis.stride == 2 && taps >= 2 && taps <= 7 && axis.pad_before == (taps - 1) / 2 &&
+         axis.outputs == (axis.inputs + 1) / 2;
+}
+
+// Whether whole blocks of `block` numbers can be read from each row.
+template <typename T>
+SHIFTABLE_INLINE bool readable_in_blocks(int count, const T* const* rows, int64_t size, int64_t block,
+                                         const T* readable) {
+  const T* last = rows[0];
+  for (int k = 1; k < count; ++k) last = rows[k] > last ? rows[k] : last;
+  return last + (size + block - 1) / block * block <= readable;
+}
+
 // Filters the rows straight to `out` where there is a case for it; otherwise does nothing and returns false.
-template <typename Row, typename A, typename T>
-SHIFTABLE_INLINE bool filtered_by_2(const Row&, int, const T* const*, const A*, const T*, T*, const T*) {
+template <typename A, typename T>
+SHIFTABLE_INLINE bool filtered_by_2(const RowFilter<A>&, int, const T* const*, const A*, const T*, T*, const T*) {
+  return false;
+}
+template <typename A, typename T>
+SHIFTABLE_INLINE bool filtered_by_2(const RowTranspose<A>&, int, const T* const*, const A*, const T*, T*, const T*) {
   return false;
 }
 
 template <typename T>
 SHIFTABLE_INLINE bool filtered_by_2(const RowFilter<float>& filter, int count, const T* const* rows,
                                     const float* row_weights, const T* readable, T* out, const T* limit) {
-  constexpr int64_t L = kLanes<float>;
   const AxisTables& columns = filter.tables();
-  const FilterAxis& axis = columns.axis;
-  const auto taps = static_cast<int64_t>(axis.taps.size());
-  if (filter.inner() != 1 || axis.stride != 2 || taps != count || taps < 2 || taps > 7 ||
-      axis.pad_before != (taps - 1) / 2 || axis.outputs != (axis.inputs + 1) / 2)
+  const int64_t width = columns.axis.inputs;
+  const auto taps = static_cast<int>(columns.taps32.size());
+  if (!is_by_2(columns.axis, filter.inner()) || taps != count ||
+      !readable_in_blocks(count, rows, width, 2 * kLanes<float>, readable))
     return false;
-  const T* last = rows[0];
-  for (int k = 1; k < count; ++k) last = rows[k] > last ? rows[k] : last;
-  if (last + (axis.inputs + 2 * L - 1) / (2 * L) * (2 * L) > readable) return false;
-  prefetch(reinterpret_cast<const char*>(rows[count - 2]) + 8192, 2 * axis.inputs * sizeof(T));
+  prefetch(reinterpret_cast<const char*>(rows[count - 2]) + 8192, 2 * width * sizeof(T));
   switch (taps) {
     case 2: filter_rows_by_2<2>(rows, row_weights, columns, out, limit); break;
     case 3: filter_rows_by_2<3>(rows, row_weights, columns, out, limit); break;
@@ -155,6 +237,26 @@ SHIFTABLE_INLINE bool filtered_by_2(const RowFilter<float>& filter, int count, c
     case 5: filter_rows_by_2<5>(rows, row_weights, columns, out, limit); break;
     case 6: filter_rows_by_2<6>(rows, row_weights, columns, out, limit); break;
     default: filter_rows_by_2<7>(rows, row_weights, columns, out, limit); break;
+  }
+  return true;
+}
+
+template <typename T>
+SHIFTABLE_INLINE bool filtered_by_2(const RowTranspose<float>& transpose, int count, const T* const* rows,
+                                    const float* row_weights, const T* readable, T* out, const T* limit) {
+  const AxisTables& columns = transpose.tables();
+  const int64_t outputs = columns.axis.outputs;
+  if (!is_by_2(columns.axis, transpose.inner()) || count == 0 ||
+      !readable_in_blocks(count, rows, outputs, kLanes<float>, readable))
+    return false;
+  prefetch(reinterpret_cast<const char*>(rows[count - 1]) + 4096, outputs * sizeof(T) / 2);
+  switch (columns.taps32.size()) {
+    case 2: transpose_rows_by_2<2>(count, rows, row_weights, columns, out, limit); break;
+    case 3: transpose_rows_by_2<3>(count, rows, row_weights, columns, out, limit); break;
+    case 4: transpose_rows_by_2<4>(count, rows, row_weights, columns, out, limit); break;
+    case 5: transpose_rows_by_2<5>(count, rows, row_weights, columns, out, limit); break;
+    case 6: transpose_rows_by_2<6>(count, rows, row_weights, columns, out, limit); break;
+    default: transpose_rows_by_2<7>(count, rows, row_weights, columns, out, limit); break;
   }
   return true;
 }

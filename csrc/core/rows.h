@@ -295,6 +295,8 @@ class RowTranspose {
     size_ = (size_ + 15) / 16 * 16;
   }
 
+  const AxisTables& tables() const { return tables_; }
+  int64_t inner() const { return inner_; }
   int64_t pixels() const { return axis_.outputs; }
   int64_t results() const { return axis_.inputs; }
   int64_t line_size() const { return size_; }

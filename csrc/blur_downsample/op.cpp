@@ -35,7 +35,8 @@ Tensor transpose(Tensor grad, int64_t height, int64_t width, Doubles taps_y, Dou
         shape_text(blurred_shape(shape, plan)), ", got ", shape_text(shape_of(grad)));
   const Tensor source = dense(grad, channels_last);
   Tensor result = empty_on(grad, shape, grad.scalar_type(), channels_last);
-  SHIFTABLE_CPU(blur_downsample_transpose_cpu)(plan, dtype, source.const_data_ptr(), result.mutable_data_ptr(), torch_threads());
+  SHIFTABLE_CPU(blur_downsample_transpose_cpu)(plan, dtype, source.const_data_ptr(), result.mutable_data_ptr(),
+                                               torch_threads());
   return result;
 }
 

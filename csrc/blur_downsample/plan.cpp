@@ -19,8 +19,8 @@ FilterAxis plan_axis(const char* op, const char* name, int64_t inputs, const std
   const auto [before, after] = pad.value_or(std::pair<int64_t, int64_t>{(k - 1) / 2, k / 2});
   constexpr int64_t kLargestPad = int64_t{1} << 31;
   const auto bounded = [](int64_t side) { return -kLargestPad <= side && side <= kLargestPad; };
-  check(bounded(before) && bounded(after), op,
-        "expected pad within 2^31 pixels along the ", name, ", got ", before, " and ", after);
+  check(bounded(before) && bounded(after), op, "expected pad within 2^31 pixels along the ", name, ", got ", before,
+        " and ", after);
   const int64_t outputs =
       ceil_mode ? window_count_ceil(inputs, before, after, k, stride) : window_count(inputs, before, after, k, stride);
   check(outputs >= 1, op, "expected ", k, " taps to fit into the ", name, ", got ", inputs, " pixels padded by ",
@@ -46,8 +46,10 @@ BlurPlan plan_blur(const char* op, const std::vector<int64_t>& shape, bool chann
   }
   BlurPlan plan;
   const Border border = named(op, "border", arguments.border, borders());
-  plan.y = tables_of(plan_axis(op, "height", shape[d - 2], arguments.taps_y, arguments.stride[0], pad_y, ceil_mode, border));
-  plan.x = tables_of(plan_axis(op, "width", shape[d - 1], arguments.taps_x, arguments.stride[1], pad_x, ceil_mode, border));
+  plan.y =
+      tables_of(plan_axis(op, "height", shape[d - 2], arguments.taps_y, arguments.stride[0], pad_y, ceil_mode, border));
+  plan.x =
+      tables_of(plan_axis(op, "width", shape[d - 1], arguments.taps_x, arguments.stride[1], pad_x, ceil_mode, border));
   const int64_t images = d == 4 ? shape[0] : 1;
   const int64_t channels = shape[d - 3];
   plan.blocks = channels_last ? images : images * channels;

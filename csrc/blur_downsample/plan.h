@@ -35,10 +35,9 @@ BlurPlan plan_blur(const char* op, const std::vector<int64_t>& shape, bool chann
 // The result's shape: the image's with the last two sizes replaced.
 std::vector<int64_t> blurred_shape(const std::vector<int64_t>& shape, const BlurPlan& plan);
 
-SHIFTABLE_CPU_DECLARE(
-void blur_downsample_cpu(const BlurPlan& plan, DType dtype, const void* image, void* result, const Parallel& parallel);
-void blur_downsample_transpose_cpu(const BlurPlan& plan, DType dtype, const void* grad, void* result,
-                                   const Parallel& parallel);
-)
+SHIFTABLE_CPU_DECLARE(void blur_downsample_cpu(const BlurPlan& plan, DType dtype, const void* image, void* result,
+                                               const Parallel& parallel);
+                      void blur_downsample_transpose_cpu(const BlurPlan& plan, DType dtype, const void* grad,
+                                                         void* result, const Parallel& parallel);)
 
 }  // namespace shiftable

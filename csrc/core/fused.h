@@ -77,8 +77,8 @@ SHIFTABLE_INLINE void add_taps(const Split& before, const Split& now, const Spli
   }
 }
 
-// One output row: K rows, K taps, stride 2, (K - 1) / 2 columns of padding before. Reads whole vectors past the rows' end;
-// the caller sees that they are there.
+// One output row: K rows, K taps, stride 2, (K - 1) / 2 columns of padding before. Reads whole vectors past the rows'
+// end; the caller sees that they are there.
 template <int K, typename T>
 __attribute__((noinline)) void filter_rows_by_2(const T* const* rows, const float* row_weights,
                                                 const AxisTables& columns, T* out, const T* limit) {
@@ -177,7 +177,8 @@ __attribute__((noinline)) void transpose_rows_by_2(int count, const T* const* ro
     add_outputs<K, kOddTap, kOddFrom, (K - 1 - kOddTap) / 2>(before, now, after, taps, split[1]);
     T* to = out + 2 * t;
     store_some<float>(to, interleaved<2, 0, float>(split), width - 2 * t, limit - to);
-    if (2 * t + L < width) store_some<float>(to + L, interleaved<2, 1, float>(split), width - 2 * t - L, limit - to - L);
+    if (2 * t + L < width)
+      store_some<float>(to + L, interleaved<2, 1, float>(split), width - 2 * t - L, limit - to - L);
     before = now;
     now = after;
   }

@@ -80,8 +80,8 @@ struct Plain {
 // out[j] = sum over k of weights[k] * rows[k][j], for j of 0 .. count - 1; N rows, or `n` of them for N = 0. Whole
 // vectors are read while they end before `readable` (the end of the tensor), and stored while they end within `room`.
 template <int N, typename A, typename T, typename Out, typename Read>
-__attribute__((noinline)) void sum_rows_of(int n, const T* const* rows, const A* weights, int64_t count, const T* readable,
-                                  Out* out, int64_t room, const Read& read) {
+__attribute__((noinline)) void sum_rows_of(int n, const T* const* rows, const A* weights, int64_t count,
+                                           const T* readable, Out* out, int64_t room, const Read& read) {
   constexpr int64_t L = kLanes<A>;
   const int taps = N > 0 ? N : n;
   if (taps == 0) {
@@ -149,8 +149,8 @@ SHIFTABLE_INLINE void copy_pixel(char* to, const char* from, int64_t bytes, int6
 
 // Sums over the entries of a table, one output pixel at a time: right for any filter.
 template <typename A, typename T>
-__attribute__((noinline)) void sum_pixels(const AxisTable& table, int64_t from, int64_t to, const A* line, const A* line_end,
-                                 int64_t inner, T* out, const T* limit) {
+__attribute__((noinline)) void sum_pixels(const AxisTable& table, int64_t from, int64_t to, const A* line,
+                                          const A* line_end, int64_t inner, T* out, const T* limit) {
   const A* weights = weights_of<A>(table);
   for (int64_t o = from; o < to; ++o) {
     const int64_t first = table.first[o];
@@ -173,8 +173,8 @@ __attribute__((noinline)) void sum_pixels(const AxisTable& table, int64_t from, 
 SHIFTABLE_INLINE int64_t at_least_0(int64_t n) { return n > 0 ? n : 0; }
 SHIFTABLE_INLINE int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 
-// How a row of vertical sums becomes a row of the result. Both classes below keep a line: `before` pixels of margin, the
-// row, and more margin.
+// How a row of vertical sums becomes a row of the result. Both classes below keep a line: `before` pixels of margin,
+// the row, and more margin.
 template <typename A>
 class RowFilter {
  public:

@@ -2,8 +2,8 @@
 // their tables alone.
 #pragma once
 
-#include "core/parallel.h"
 #include "core/fused.h"
+#include "core/parallel.h"
 
 namespace shiftable {
 namespace {
@@ -11,8 +11,8 @@ namespace {
 // Rows that are summed before any is filtered, so that loads do not wait for stores that they straddle.
 constexpr int64_t kRowsAtOnce = 8;
 
-// How far ahead of the newest rows memory is asked for, in bytes: the processor's own prefetch follows neither the rows of
-// a plane, which are short, nor several long rows side by side.
+// How far ahead of the newest rows memory is asked for, in bytes: the processor's own prefetch follows neither the rows
+// of a plane, which are short, nor several long rows side by side.
 SHIFTABLE_INLINE int64_t prefetch_distance(int64_t inner) { return inner == 1 ? 8192 : 2048; }
 
 // The rows that output row `o` of a vertical map reads, and their weights.
@@ -58,8 +58,8 @@ struct RowParts {
   SHIFTABLE_INLINE int64_t first_row(int64_t item) const { return item / parts * rows + item % parts * rows / parts; }
 };
 
-// Row: RowFilter<A> or RowTranspose<A>. `vertical` maps `rows_in` rows to its outputs; `fresh` of the rows that an output
-// row reads were not read by the one before.
+// Row: RowFilter<A> or RowTranspose<A>. `vertical` maps `rows_in` rows to its outputs; `fresh` of the rows that an
+// output row reads were not read by the one before.
 template <typename A, typename T, typename Row>
 void separable(const AxisTable& vertical, int64_t rows_in, int64_t fresh, const Row& row, int64_t blocks, int64_t inner,
                const T* source, T* target, const Parallel& parallel) {
@@ -82,7 +82,8 @@ void separable(const AxisTable& vertical, int64_t rows_in, int64_t fresh, const 
       const T* image = source + parts.block(item) * rows_in * row_size;
       for (int64_t o = parts.first_row(item); o < stop; o += at_once) {
         const int64_t count = stop - o < at_once ? stop - o : at_once;
-        // Rows are written in order, since each may spill into the next: none straight to its place behind one that waits.
+        // Rows are written in order, since each may spill into the next: none straight to its place behind one that
+        // waits.
         int64_t done = 0;
         for (int64_t r = 0; r < count; ++r) {
           RowsUnder<A, T> under(vertical, o + r - start, image, row_size, pointers.data());

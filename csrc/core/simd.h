@@ -59,8 +59,8 @@ SHIFTABLE_INLINE Vec<A> splat(A value) {
   return value - Vec<A>{};
 }
 
-// a * b + c, rounded once where the processor can: every variant but baseline on x86-64. Asked for by name, since left to
-// themselves compilers fuse which of two products they like.
+// a * b + c, rounded once where the processor can: every variant but baseline on x86-64. Asked for by name, since left
+// to themselves compilers fuse which of two products they like.
 SHIFTABLE_INLINE float fma(float a, float b, float c) {
 #if defined(__FMA__) || defined(__aarch64__)
   return __builtin_fmaf(a, b, c);
@@ -115,9 +115,9 @@ SHIFTABLE_INLINE void store(A* p, Vec<A> v) {
   std::memcpy(p, &v, sizeof(v));
 }
 
-using Words = Simd<uint32_t>::type;                                    // kLanes<float> of 32 bits
-using HalfWords = Simd<uint16_t, kVectorBytes / 2>::type;              // as many of 16 bits
-using Bytes = Simd<uint8_t, kVectorBytes / 4>::type;                   // as many of 8 bits
+using Words = Simd<uint32_t>::type;                        // kLanes<float> of 32 bits
+using HalfWords = Simd<uint16_t, kVectorBytes / 2>::type;  // as many of 16 bits
+using Bytes = Simd<uint8_t, kVectorBytes / 4>::type;       // as many of 8 bits
 
 SHIFTABLE_INLINE Words widen(HalfWords half) {
 #if defined(__AVX512F__)
@@ -232,12 +232,10 @@ SHIFTABLE_INLINE Vec<A> phase_of(const Vec<A>* v, std::integer_sequence<int, kLa
   if constexpr (S == 2) return __builtin_shufflevector(v[0], v[1], (kLane * 2 + R)...);
   if constexpr (S > 2) {
     found = __builtin_shufflevector(v[0], v[1], ((kLane * S + R) < 2 * L ? (kLane * S + R) : 0)...);
-    found = __builtin_shufflevector(found, v[2],
-                                    ((kLane * S + R) / L == 2 ? L + (kLane * S + R) % L : kLane)...);
+    found = __builtin_shufflevector(found, v[2], ((kLane * S + R) / L == 2 ? L + (kLane * S + R) % L : kLane)...);
   }
   if constexpr (S > 3)
-    found = __builtin_shufflevector(found, v[S - 1],
-                                    ((kLane * S + R) / L == 3 ? L + (kLane * S + R) % L : kLane)...);
+    found = __builtin_shufflevector(found, v[S - 1], ((kLane * S + R) / L == 3 ? L + (kLane * S + R) % L : kLane)...);
   return found;
 }
 
@@ -254,8 +252,8 @@ SHIFTABLE_INLINE Vec<A> interleaved_of(const Vec<A>* p, std::integer_sequence<in
   if constexpr (S == 1) return p[0];
   Vec<A> found = p[0];
   if constexpr (S >= 2)
-    found = __builtin_shufflevector(
-        p[0], p[1], ((I * L + kLane) % S < 2 ? ((I * L + kLane) % S) * L + (I * L + kLane) / S : 0)...);
+    found = __builtin_shufflevector(p[0], p[1],
+                                    ((I * L + kLane) % S < 2 ? ((I * L + kLane) % S) * L + (I * L + kLane) / S : 0)...);
   if constexpr (S >= 3)
     found = __builtin_shufflevector(found, p[2], ((I * L + kLane) % S == 2 ? L + (I * L + kLane) / S : kLane)...);
   if constexpr (S >= 4)

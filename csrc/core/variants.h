@@ -28,9 +28,9 @@ const char* variant_name(Variant variant);
   __VA_ARGS__                      \
   }
 // The function of that name for this processor.
-#define SHIFTABLE_CPU(function)                                 \
-  (cpu_variant() == Variant::avx512 ? avx512::function          \
-   : cpu_variant() == Variant::avx2 ? avx2::function            \
+#define SHIFTABLE_CPU(function)                        \
+  (cpu_variant() == Variant::avx512 ? avx512::function \
+   : cpu_variant() == Variant::avx2 ? avx2::function   \
                                     : baseline::function)
 #else
 #define SHIFTABLE_CPU_DECLARE(...) \

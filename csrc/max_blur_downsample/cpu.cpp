@@ -81,7 +81,8 @@ void max_row(const Windows& w, const T* image, const T* readable, int64_t my, A*
     prefetch(reinterpret_cast<const char*>(newest) + prefetch_distance(w.inner), w.row_size * sizeof(T));
     for_vectors<A>(w.row_size, newest, readable, [&](int64_t j, bool whole) SHIFTABLE_LAMBDA {
       Vec<A> largest = load_near_end<A>(rows[0] + j, whole, w.row_size - j);
-      for (int k = 1; k < count; ++k) largest = larger<A>(load_near_end<A>(rows[k] + j, whole, w.row_size - j), largest);
+      for (int k = 1; k < count; ++k)
+        largest = larger<A>(load_near_end<A>(rows[k] + j, whole, w.row_size - j), largest);
       store(middle + j, largest);
     });
   }
@@ -105,8 +106,8 @@ void key_row(const Windows& w, const T* row, const T* readable, Key<A>* padded) 
   for (int64_t j = 0; j < w.margin + kLanes<A>; ++j) middle[w.row_size + j] = kNone<A>;
 }
 
-// Which pixel of each window is the largest, as ky * kernel width + kx: the first such pixel in row-major order; -1 where
-// the window lies wholly in the padding. keys[ky] is the row under row ky, or null in the padding.
+// Which pixel of each window is the largest, as ky * kernel width + kx: the first such pixel in row-major order; -1
+// where the window lies wholly in the padding. keys[ky] is the row under row ky, or null in the padding.
 template <typename A>
 void argmax_row(const Windows& w, const Key<A>* const* keys, Key<A>* winners) {
   const int64_t width = w.plan.x.kernel_size;
@@ -412,8 +413,7 @@ void max_blur_downsample_transpose_cpu(const MaxBlurPlan& plan, DType dtype, con
   with_float_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     using A = accumulator_t<T>;
-    transpose<A>(plan, w, static_cast<const T*>(grad), static_cast<const T*>(image), static_cast<T*>(result),
-                 parallel);
+    transpose<A>(plan, w, static_cast<const T*>(grad), static_cast<const T*>(image), static_cast<T*>(result), parallel);
   });
 }
 

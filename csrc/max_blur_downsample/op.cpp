@@ -18,8 +18,8 @@ Tensor gathered(const char* op, Tensor values, Tensor image, const MaxArguments&
   const MaxBlurPlan plan = plan_max_blur(op, shape, channels_last, max, blur, ceil_mode);
   const Tensor from = dense(values, channels_last), at = dense(image, channels_last);
   Tensor result = empty_on(image, blurred_shape(shape, plan.blur), image.scalar_type(), channels_last);
-  SHIFTABLE_CPU(max_blur_downsample_gather_cpu)(plan, dtype, from.const_data_ptr(), at.const_data_ptr(), result.mutable_data_ptr(),
-                                 torch_threads());
+  SHIFTABLE_CPU(max_blur_downsample_gather_cpu)(plan, dtype, from.const_data_ptr(), at.const_data_ptr(),
+                                                result.mutable_data_ptr(), torch_threads());
   return result;
 }
 
@@ -48,8 +48,8 @@ Tensor transpose(Tensor grad, Tensor image, Ints kernel_size, Doubles taps_y, Do
         shape_text(shape_of(grad)));
   const Tensor from = dense(grad, channels_last), at = dense(image, channels_last);
   Tensor result = empty_on(image, shape, image.scalar_type(), channels_last);
-  SHIFTABLE_CPU(max_blur_downsample_transpose_cpu)(plan, dtype, from.const_data_ptr(), at.const_data_ptr(), result.mutable_data_ptr(),
-                                    torch_threads());
+  SHIFTABLE_CPU(max_blur_downsample_transpose_cpu)(plan, dtype, from.const_data_ptr(), at.const_data_ptr(),
+                                                   result.mutable_data_ptr(), torch_threads());
   return result;
 }
 

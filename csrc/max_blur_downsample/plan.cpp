@@ -10,8 +10,8 @@ namespace {
 MaxAxis plan_axis(const char* op, const char* name, int64_t inputs, int64_t kernel_size, int64_t pad,
                   int64_t dilation) {
   constexpr int64_t kLargest = int64_t{1} << 31;  // so that no product wraps
-  check(1 <= kernel_size && kernel_size <= kLargest, op, "expected kernel_size from 1 to 2^31 along the ", name, ", got ",
-        kernel_size);
+  check(1 <= kernel_size && kernel_size <= kLargest, op, "expected kernel_size from 1 to 2^31 along the ", name,
+        ", got ", kernel_size);
   check(1 <= dilation && dilation <= kLargest, op, "expected dilation from 1 to 2^31 along the ", name, ", got ",
         dilation);
   const int64_t extent = (kernel_size - 1) * dilation + 1;

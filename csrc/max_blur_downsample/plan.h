@@ -26,11 +26,10 @@ MaxBlurPlan plan_max_blur(const char* op, const std::vector<int64_t>& shape, boo
                           const MaxArguments& max, const BlurArguments& blur, bool ceil_mode);
 
 // Blurs `values` read where `image` is largest; with values == image, the operator itself.
-SHIFTABLE_CPU_DECLARE(
-void max_blur_downsample_gather_cpu(const MaxBlurPlan& plan, DType dtype, const void* values, const void* image,
-                                    void* result, const Parallel& parallel);
-void max_blur_downsample_transpose_cpu(const MaxBlurPlan& plan, DType dtype, const void* grad, const void* image,
-                                       void* result, const Parallel& parallel);
-)
+SHIFTABLE_CPU_DECLARE(void max_blur_downsample_gather_cpu(const MaxBlurPlan& plan, DType dtype, const void* values,
+                                                          const void* image, void* result, const Parallel& parallel);
+                      void max_blur_downsample_transpose_cpu(const MaxBlurPlan& plan, DType dtype, const void* grad,
+                                                             const void* image, void* result,
+                                                             const Parallel& parallel);)
 
 }  // namespace shiftable

@@ -20,8 +20,8 @@ bool is_float(ScalarType type) {
 }
 
 bool is_integer(ScalarType type) {
-  return type == ScalarType::Long || type == ScalarType::Int || type == ScalarType::Short ||
-         type == ScalarType::Char || type == ScalarType::Byte;
+  return type == ScalarType::Long || type == ScalarType::Int || type == ScalarType::Short || type == ScalarType::Char ||
+         type == ScalarType::Byte;
 }
 
 std::vector<Corner> corners_of(const char* op, const Tensor& corners) {
@@ -47,8 +47,9 @@ Tensor forward(Tensor images, Tensor corners, Ints size, std::string border, std
   const std::vector<Corner> at = corners_of(op, corners);
   Tensor flat = empty_on(images, {plan.images * plan.windows, plan.channels, size[0], size[1]}, dtype, channels_last);
   if (flat.numel() > 0)
-    SHIFTABLE_CPU(take_windows_cpu)(plan, at, in, layout_of(images), images.const_data_ptr(), out, layout_of(flat),
-                     flat.mutable_data_ptr(), torch_threads());
+    SHIFTABLE_CPU(take_windows_cpu)(plan, at.data(), shape_of(corners).size() == 3, in, layout_of(images),
+                                    images.const_data_ptr(), out, layout_of(flat), flat.mutable_data_ptr(),
+                                    torch_threads());
   return torch::stable::view(flat, {plan.images, plan.windows, plan.channels, size[0], size[1]});
 }
 
@@ -67,8 +68,9 @@ Tensor transpose(Tensor grad, Tensor corners, int64_t height, int64_t width, std
   const Tensor source = torch::stable::contiguous(grad);
   Tensor result = empty_on(grad, images, dtype, channels_last);
   if (result.numel() > 0)
-    SHIFTABLE_CPU(take_windows_transpose_cpu)(plan, at, in, layout_of(source), source.const_data_ptr(), out, layout_of(result),
-                               result.mutable_data_ptr(), torch_threads());
+    SHIFTABLE_CPU(take_windows_transpose_cpu)(plan, at.data(), shape_of(corners).size() == 3, in, layout_of(source),
+                                              source.const_data_ptr(), out, layout_of(result),
+                                              result.mutable_data_ptr(), torch_threads());
   return result;
 }
 

@@ -51,12 +51,12 @@ WindowPlan plan_windows(const char* op, const std::vector<int64_t>& images, cons
 template <typename T>
 std::vector<Corner> read_corners(const char* op, const T* corners, int64_t count);
 
-SHIFTABLE_CPU_DECLARE(
-void take_windows_cpu(const WindowPlan& plan, const std::vector<Corner>& corners, DType in, const Layout& from,
-                      const void* images, DType out, const Layout& to, void* windows, const Parallel& parallel);
-void take_windows_transpose_cpu(const WindowPlan& plan, const std::vector<Corner>& corners, DType in,
-                                const Layout& from, const void* grad, DType out, const Layout& to, void* images,
-                                const Parallel& parallel);
-)
+// `per_image`: each image has its own corners.
+SHIFTABLE_CPU_DECLARE(void take_windows_cpu(const WindowPlan& plan, const Corner* corners, bool per_image, DType in,
+                                            const Layout& from, const void* images, DType out, const Layout& to,
+                                            void* windows, const Parallel& parallel);
+                      void take_windows_transpose_cpu(const WindowPlan& plan, const Corner* corners, bool per_image,
+                                                      DType in, const Layout& from, const void* grad, DType out,
+                                                      const Layout& to, void* images, const Parallel& parallel);)
 
 }  // namespace shiftable

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/border.h"
+#include "core/variants.h"
 #include "cuda_devices.h"
 
 namespace py = pybind11;
@@ -42,6 +43,12 @@ PYBIND11_MODULE(_C, m) {
     for (const auto& entry : shiftable::borders())
       if (entry.first == border) return shiftable::border_index(entry.second, i, n);
     throw py::value_error("border_index: unknown border '" + border + "'");
+  });
+  m.def("cpu_variant", [] { return shiftable::variant_name(shiftable::cpu_variant()); });
+  m.def("cpu_variants", [] {
+    py::list names;
+    for (const auto variant : shiftable::runnable_variants()) names.append(shiftable::variant_name(variant));
+    return names;
   });
   m.def("build_info", [] {
     py::dict info;

@@ -41,9 +41,7 @@ Variant choose() {
     check(runs(variant), "SHIFTABLE_CPU", "expected a variant that this build and processor can run, got '", name, "'");
     return variant;
   }
-  for (const Variant variant : {Variant::avx512, Variant::avx2})
-    if (runs(variant)) return variant;
-  return Variant::baseline;
+  return runnable_variants().back();
 }
 
 }  // namespace
@@ -51,6 +49,13 @@ Variant choose() {
 Variant cpu_variant() {
   static const Variant variant = choose();
   return variant;
+}
+
+std::vector<Variant> runnable_variants() {
+  std::vector<Variant> found;
+  for (const auto& entry : variants())
+    if (runs(entry.second)) found.push_back(entry.second);
+  return found;
 }
 
 const char* variant_name(Variant variant) { return variants()[static_cast<int>(variant)].first.c_str(); }

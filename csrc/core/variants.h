@@ -1,7 +1,7 @@
 // One source, several processors: every cpu.cpp is compiled once for each variant below, into a namespace of its name.
 #pragma once
 
-#include <cstdint>
+#include <vector>
 
 namespace shiftable {
 
@@ -10,6 +10,9 @@ enum class Variant : int { baseline, avx2, avx512 };
 // The best variant that this build holds and this processor runs, or the one that SHIFTABLE_CPU names; chosen once.
 // Throws std::invalid_argument if SHIFTABLE_CPU names one that cannot run here.
 Variant cpu_variant();
+
+// Those that this build holds and this processor runs.
+std::vector<Variant> runnable_variants();
 
 const char* variant_name(Variant variant);
 

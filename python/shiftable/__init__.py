@@ -1,6 +1,7 @@
 """Measure, explain and mend the shift-variance of vision networks."""
 
 from shiftable import filters, functional, metrics, nn
+from shiftable.allocator import tune_allocator
 from shiftable.evaluate import evaluate
 from shiftable.outcome import Outcome
 from shiftable.sweep import Sweep, diagonal, grid, line, random_pairs
@@ -17,4 +18,5 @@ __all__ = [
     "metrics",
     "nn",
     "random_pairs",
+    "tune_allocator",
 ]

@@ -80,7 +80,7 @@ def evaluate(
     place = torch.device(device) if device is not None else _device_of(model)
     rows: dict[str, list[Any]] = {name: [] for name in PER_SHIFT}
     for number in range(count):
-        image = images[number].to(place)
+        image = images[number].cpu()  # windows are cut on the CPU, whose kernels there are
         if image.ndim != 3:
             raise ValueError(
                 f"evaluate: expected images (C, H, W), got {tuple(image.shape)} for {named[number]}"
@@ -91,7 +91,7 @@ def evaluate(
             windows = sweep.windows(
                 image, part, scale=scale, bias=bias, dtype=dtype, memory_format=memory_format
             )
-            probabilities.append(_probabilities(model, windows, named[number]))
+            probabilities.append(_probabilities(model, windows.to(place), named[number]))
             if progress is not None:
                 progress(len(part))
         answers = _answers(torch.cat(probabilities), sweep.plan, int(truth[number]), named[number])

@@ -1,0 +1,82 @@
+"""The kernels of every processor: chosen by name, equal in their results, local in their symbols."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from shiftable import _C
+
+CODE = """
+import hashlib, torch
+from shiftable import filters
+from shiftable.functional import blur_downsample, max_blur_downsample, take_windows
+torch.manual_seed(0)
+for size in (7, 33, 64):
+    for layout in (torch.contiguous_format, torch.channels_last):
+        image = torch.randn(2, 20, size, size).to(memory_format=layout).requires_grad_()
+        results = [blur_downsample(image, filters.binomial(taps), stride)
+                   for taps in (2, 3, 4, 5, 8) for stride in (1, 2, 3)]
+        results.append(max_blur_downsample(image, 3, filters.binomial(4), max_pad=1))
+        results.append(take_windows(image, torch.tensor([[0.5, -3.25]]), (size, size), scale=0.3))
+        results += [torch.autograd.grad(result.sum(), image)[0] for result in results]
+        for result in results:
+            print(hashlib.sha256(result.detach().contiguous().numpy().tobytes()).hexdigest())
+"""
+
+
+def run(variant):
+    return subprocess.run(
+        [sys.executable, "-c", CODE],
+        env={**os.environ, "SHIFTABLE_CPU": variant},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_avx_variants_agree_bit_for_bit():
+    if not {"avx2", "avx512"} <= set(_C.cpu_variants()):
+        pytest.skip(f"this processor runs {_C.cpu_variants()}")
+    two, five = run("avx2"), run("avx512")
+    assert two.returncode == five.returncode == 0, two.stderr + five.stderr
+    assert len(two.stdout.split()) == 3 * 2 * 2 * 17
+    assert two.stdout == five.stdout
+
+
+@pytest.mark.parametrize("variant", ["baseline", "avx2", "avx512"])
+def test_variant_is_chosen_by_name(variant):
+    code = "import torch; from shiftable import _C; print(_C.cpu_variant())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "SHIFTABLE_CPU": variant},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if variant in _C.cpu_variants():
+        assert done.stdout.strip() == variant
+    else:
+        assert "can run" in done.stderr
+
+
+def test_unknown_variant_is_refused():
+    assert "unknown processor 'sse9'; known: baseline, avx2, avx512" in run("sse9").stderr
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="one variant only")
+@pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm")
+@pytest.mark.parametrize("variant", ["avx2", "avx512"])
+def test_a_variant_shares_no_code(variant):
+    """A weak symbol could be taken from here by the linker, for processors that cannot run it."""
+    build = Path(__file__).parent.parent / "build"
+    objects = list(build.rglob(f"kernels_{variant}.dir/*/cpu.cpp.o"))
+    if not objects:
+        pytest.skip("not built in this folder")
+    for path in objects:
+        listed = subprocess.run(["nm", "-C", path], capture_output=True, text=True, check=True)
+        shared = [line for line in listed.stdout.splitlines() if f" {'W'} " in line[:20]]
+        assert not shared, f"{path.parent.name}: {shared}"

@@ -27,6 +27,9 @@ STABLE_TORCH_LIBRARY(shiftable, m) {
       "take_windows(Tensor images, Tensor corners, SymInt[] size, str border, float[]? fill, str interpolation,"
       " float[]? scale, float[]? bias, ScalarType dtype, bool channels_last) -> Tensor");
   m.def(
+      "take_windows_out(Tensor images, Tensor corners, str border, float[]? fill, str interpolation, float[]? scale,"
+      " float[]? bias, Tensor(a!) out) -> ()");
+  m.def(
       "take_windows_transpose(Tensor grad, Tensor corners, SymInt height, SymInt width, str border,"
       " str interpolation, float[]? scale, ScalarType dtype, bool channels_last) -> Tensor");
 }

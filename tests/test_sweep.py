@@ -66,3 +66,31 @@ def test_neighbours_are_one_step_on():
     plan = line(1)
     right = plan.directions.index((0, 1))
     assert plan.neighbours()[:, right].tolist() == [1, 2, -1]
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("chunk", [1, 4, 9, 100])
+def test_batches_refill_one_buffer_with_the_windows(memory_format, chunk):
+    sweep = Sweep("shift", grid(1), (8, 8), border="reflect")
+    images = [IMAGE.to(torch.uint8), IMAGE.flip(1).to(torch.uint8)]
+    seen, buffers = [], set()
+    for number, shifts, windows in sweep.batches(
+        images, chunk, scale=(0.5, 2.0), memory_format=memory_format
+    ):
+        corners = sweep.corners((8, 8), number)[list(shifts)]
+        want = sweep.windows(images[number], corners, scale=(0.5, 2.0))
+        assert torch.equal(windows, want)
+        assert windows.is_contiguous(memory_format=memory_format)
+        buffers.add(windows.data_ptr())
+        seen += [(number, shift) for shift in shifts]
+    assert seen == [(number, shift) for number in range(2) for shift in range(9)]
+    assert len(buffers) == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "chunk", "message"),
+    [([IMAGE], 0, "chunk >= 1"), ([IMAGE[0]], 1, r"\(C, H, W\)"), ([IMAGE[:, :4]], 1, "4x8 image")],
+)
+def test_batches_reject(images, chunk, message):
+    with pytest.raises(ValueError, match=message):
+        list(Sweep("circular", grid(1), (8, 8)).batches(images, chunk))

@@ -219,7 +219,13 @@ def test_registration(name, layout, requires_grad, corners):
             LAYOUTS[layout](torch.randn(12, 3, 4, 3)).unflatten(0, (2, 6)),
             TRANSPOSE_ARGUMENTS,
         ),
+        "take_windows_out": (
+            LAYOUTS[layout](torch.randn(2, 3, 6, 5)),
+            ("reflect", None, "linear", None, None, torch.empty(2, corners.shape[-2], 3, 4, 7)),
+        ),
     }[name]
+    if requires_grad and name == "take_windows_out":
+        pytest.skip("no gradient passes out")
     opcheck(getattr(ops, name), (tensor.requires_grad_(requires_grad), corners, *arguments))
 
 
@@ -430,3 +436,45 @@ def test_corners_of_any_dtype(dtype):
     corners = torch.tensor([[0, 0], [3, 1], [40, 2]])
     want = take_windows(images, corners, (4, 3))
     assert torch.equal(take_windows(images, corners.to(dtype), (4, 3)), want)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
+@pytest.mark.parametrize("corners", [CORNERS, WHOLE], ids=["between", "whole"])
+def test_out_is_written(layout, dtype, corners):
+    images = torch.randint(256, (2, 3, 6, 5)).to(torch.uint8)
+    if dtype == torch.uint8 and corners.is_floating_point():
+        pytest.skip("uint8 has nothing between pixels")
+    options = {"border": "reflect"} if dtype == torch.uint8 else {"border": "reflect", "scale": 0.5}
+    want = take_windows(images, corners, (4, 7), dtype=dtype, **options)
+    guard = 7
+    flat = torch.full((2 * len(corners) + 2, 3, 4, 7), guard, dtype=dtype)
+    flat = LAYOUTS[layout](flat)
+    out = flat[1:-1].unflatten(0, (2, len(corners)))
+    got = take_windows(images, corners, (4, 7), out=out, **options)
+    assert got is out
+    assert torch.equal(out, want)
+    assert (flat[0] == guard).all()  # nothing past its ends
+    assert (flat[-1] == guard).all()
+
+
+@pytest.mark.parametrize(
+    ("images", "out", "message"),
+    [
+        (torch.zeros(1, 3, 8, 8), torch.empty(1, 1, 3, 4, 5), "expected out of size"),
+        (torch.zeros(1, 3, 8, 8), torch.empty(1, 2, 3, 4, 4), r"expected out of shape \(1, 1, 3"),
+        (torch.zeros(1, 3, 8, 8), torch.empty(1, 3, 4, 4), r"\(N, S, C, h, w\)"),
+        (torch.zeros(1, 3, 8, 8), torch.empty(1, 1, 3, 4, 8)[..., ::2], "dense"),
+        (torch.zeros(1, 3, 8, 8), torch.empty(1, 1, 3, 4, 4, dtype=torch.uint8), "floating out"),
+        (torch.zeros(1, 3, 8, 8, requires_grad=True), torch.empty(1, 1, 3, 4, 4), "no gradient"),
+    ],
+)
+def test_out_is_refused(images, out, message):
+    with pytest.raises(ValueError, match=message):
+        take_windows(images, torch.tensor([[0, 0]]), (4, 4), out=out)
+
+
+def test_out_may_not_be_the_images():
+    images = torch.zeros(1, 3, 8, 8)
+    with pytest.raises(ValueError, match="memory of its own"):
+        take_windows(images, torch.tensor([[0, 0]]), (8, 8), out=images[:, None])

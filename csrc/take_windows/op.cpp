@@ -24,6 +24,13 @@ bool is_integer(ScalarType type) {
          type == ScalarType::Byte;
 }
 
+// Elements from a tensor's first to its last, both counted.
+int64_t storage_extent(const Tensor& tensor) {
+  int64_t last = 0;
+  for (int64_t d = 0; d < tensor.dim(); ++d) last += (tensor.size(d) - 1) * tensor.stride(d);
+  return last + 1;
+}
+
 std::vector<Corner> corners_of(const char* op, const Tensor& corners) {
   check(is_float(corners.scalar_type()) || is_integer(corners.scalar_type()), op,
         "expected corners of an integer or floating dtype, got torch scalar type ",
@@ -53,6 +60,35 @@ Tensor forward(Tensor images, Tensor corners, Ints size, std::string border, std
   return torch::stable::view(flat, {plan.images, plan.windows, plan.channels, size[0], size[1]});
 }
 
+// Writes into `out`, (N, S, C, h, w), which says the windows' size, dtype and memory format.
+void forward_out(Tensor images, Tensor corners, std::string border, std::optional<Doubles> fill,
+                 std::string interpolation, std::optional<Doubles> scale, std::optional<Doubles> bias, Tensor out) {
+  const char* op = "take_windows";
+  const DType in = dtype_of(op, images.scalar_type(), true), to = dtype_of(op, out.scalar_type(), true);
+  check(to != DType::uint8 || in == DType::uint8, op, "expected a floating out for a floating image, got uint8");
+  const Ints shape = shape_of(out);
+  check(shape.size() == 5, op, "expected out (N, S, C, h, w), got shape ", shape_text(shape));
+  const bool fractional = is_float(corners.scalar_type());
+  const WindowPlan plan = plan_windows(op, shape_of(images), shape_of(corners), fractional, to == DType::uint8,
+                                       {{shape[3], shape[4]}, border, fill, scale, bias, interpolation});
+  check(shape[0] == plan.images && shape[1] == plan.windows && shape[2] == plan.channels, op, "expected out of shape (",
+        plan.images, ", ", plan.windows, ", ", plan.channels, ", h, w), got ", shape_text(shape));
+  const Layout layout{out.stride(1), out.stride(2), out.stride(3), out.stride(4)};
+  const int64_t pixels = shape[3] * shape[4], size = shape[2] * pixels;
+  const bool planar = layout.x == 1 && layout.y == shape[4] && layout.channel == pixels;
+  const bool channels_last = layout.channel == 1 && layout.x == shape[2] && layout.y == shape[2] * shape[4];
+  check((planar || channels_last) && layout.image == size && (shape[0] == 1 || out.stride(0) == shape[1] * size), op,
+        "expected out dense, contiguous or channels_last, got other strides");
+  const auto begin = [](const Tensor& tensor) { return static_cast<const char*>(tensor.const_data_ptr()); };
+  const char* image_end = begin(images) + storage_extent(images) * images.element_size();
+  check(out.numel() == 0 || begin(out) + out.numel() * out.element_size() <= begin(images) || image_end <= begin(out),
+        op, "expected out in memory of its own, got memory of the images");
+  if (out.numel() == 0) return;
+  const std::vector<Corner> at = corners_of(op, corners);
+  SHIFTABLE_CPU(take_windows_cpu)(plan, at.data(), shape_of(corners).size() == 3, in, layout_of(images),
+                                  images.const_data_ptr(), to, layout, out.mutable_data_ptr(), torch_threads());
+}
+
 Tensor transpose(Tensor grad, Tensor corners, int64_t height, int64_t width, std::string border,
                  std::string interpolation, std::optional<Doubles> scale, ScalarType dtype, bool channels_last) {
   const char* op = "take_windows_transpose";
@@ -78,6 +114,7 @@ Tensor transpose(Tensor grad, Tensor corners, int64_t height, int64_t width, std
 
 STABLE_TORCH_LIBRARY_IMPL(shiftable, CPU, m) {
   m.impl("take_windows", TORCH_BOX(&forward));
+  m.impl("take_windows_out", TORCH_BOX(&forward_out));
   m.impl("take_windows_transpose", TORCH_BOX(&transpose));
 }
 

@@ -165,6 +165,11 @@ def _(images, corners, size, border, fill, interpolation, scale, bias, dtype, ch
     return _empty(images, (n * s, c, *size), dtype, channels_last).view(n, s, c, *size)
 
 
+@register_fake("shiftable::take_windows_out")
+def _(images, corners, border, fill, interpolation, scale, bias, out):  # type: ignore[no-untyped-def]
+    return None
+
+
 @register_fake("shiftable::take_windows_transpose")
 def _(grad, corners, height, width, border, interpolation, scale, dtype, channels_last):  # type: ignore[no-untyped-def]
     n, _, c = grad.shape[:3]

@@ -79,24 +79,19 @@ def evaluate(
         raise ValueError("evaluate: expected distinct names, got the same one twice")
     place = torch.device(device) if device is not None else _device_of(model)
     rows: dict[str, list[Any]] = {name: [] for name in PER_SHIFT}
-    for number in range(count):
-        image = images[number].cpu()  # windows are cut on the CPU, whose kernels there are
-        if image.ndim != 3:
-            raise ValueError(
-                f"evaluate: expected images (C, H, W), got {tuple(image.shape)} for {named[number]}"
-            )
-        corners = sweep.corners((image.shape[1], image.shape[2]), number)
-        probabilities = []
-        for part in torch.split(corners, batch):
-            windows = sweep.windows(
-                image, part, scale=scale, bias=bias, dtype=dtype, memory_format=memory_format
-            )
-            probabilities.append(_probabilities(model, windows.to(place), named[number]))
-            if progress is not None:
-                progress(len(part))
-        answers = _answers(torch.cat(probabilities), sweep.plan, int(truth[number]), named[number])
-        for name, value in answers.items():
-            rows[name].append(value.cpu().numpy())
+    answered: list[Tensor] = []
+    batches = sweep.batches(
+        images, batch, scale=scale, bias=bias, dtype=dtype, memory_format=memory_format
+    )
+    for number, shifts, windows in batches:
+        answered.append(_probabilities(model, windows.to(place), named[number]))
+        if progress is not None:
+            progress(len(shifts))
+        if shifts.stop == len(sweep.plan):
+            answers = _answers(torch.cat(answered), sweep.plan, int(truth[number]), named[number])
+            for name, value in answers.items():
+                rows[name].append(value.cpu().numpy())
+            answered = []
     stacked = {name: np.stack(values) for name, values in rows.items()}
     return Outcome(sweep=sweep, names=tuple(named), labels=truth, **stacked)
 

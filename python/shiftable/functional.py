@@ -165,6 +165,7 @@ def take_windows(
     bias: float | Sequence[float] | None = None,
     dtype: torch.dtype | None = None,
     memory_format: torch.memory_format | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Cuts windows out of images, at any position, inside an image or not.
 
@@ -192,6 +193,8 @@ def take_windows(
             corners are whole and neither scale nor bias is given.
         memory_format: `torch.contiguous_format` or `torch.channels_last` (of the flattened
             `(N * S, C, h, w)`); by default that of the images.
+        out: a tensor `(N, S, C, h, w)` to write to, contiguous or channels_last, in place of a new
+            one; its dtype and memory format are those of the result. No gradient passes it.
 
     Returns:
         `(N, S, C, h, w)`.
@@ -218,6 +221,11 @@ def take_windows(
             "take_windows: expected corners without gradient (windows have none with respect to "
             "their position), got corners that require it; pass corners.detach()"
         )
+    if out is not None:
+        return _windows_into(
+            out, images, corners, tuple(size), border, fill, interpolation, scale, bias,
+            dtype, memory_format,
+        )  # fmt: skip
     if dtype is None:
         plain = not corners.is_floating_point() and scale is None and bias is None
         whole = images.dtype == torch.uint8 and not plain
@@ -243,3 +251,33 @@ def take_windows(
         dtype,
         channels_last,
     )
+
+
+def _windows_into(
+    out: Tensor,
+    images: Tensor,
+    corners: Tensor,
+    size: tuple[int, ...],
+    border: str,
+    fill: float | Sequence[float] | None,
+    interpolation: str,
+    scale: float | Sequence[float] | None,
+    bias: float | Sequence[float] | None,
+    dtype: torch.dtype | None,
+    memory_format: torch.memory_format | None,
+) -> Tensor:
+    """`take_windows` with `out`."""
+    if torch.is_grad_enabled() and (images.requires_grad or out.requires_grad):
+        raise ValueError(
+            "take_windows: expected no gradient with out, got a tensor that requires one; leave out "
+            "away, or run under torch.no_grad()"
+        )
+    if tuple(out.shape[-2:]) != size or dtype not in (None, out.dtype) or memory_format is not None:
+        raise ValueError(
+            f"take_windows: expected out of size {size} and dtype {dtype or out.dtype}, which also "
+            f"says the memory format, got {tuple(out.shape)} and {out.dtype}"
+        )
+    ops.take_windows_out(
+        images, corners, border, _channels(fill), interpolation, _channels(scale), _channels(bias), out
+    )  # fmt: skip
+    return out

@@ -7,7 +7,7 @@ on the image) minus the shift, so a positive shift moves the content down and ri
 import hashlib
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -285,10 +285,59 @@ class Sweep:
         Args:
             image: uint8 or floating, as in `take_windows`.
             corners: (S, 2), some or all of `self.corners(...)`.
-            output: `scale`, `bias`, `dtype` and `memory_format` of `take_windows`.
+            output: `scale`, `bias`, `dtype`, `memory_format` and `out` of `take_windows`.
         """
         borders: dict[Protocol, Border] = {"shift": self.border, "circular": "circular"}
         border = borders.get(self.protocol, "constant")
         return take_windows(
             image[None], corners, self.size, border=border, fill=self.fill, **output
         )[0]
+
+    def batches(
+        self,
+        images: Sequence[Tensor] | Tensor,
+        chunk: int = 8,
+        *,
+        scale: float | Sequence[float] | None = None,
+        bias: float | Sequence[float] | None = None,
+        dtype: torch.dtype = torch.float32,
+        memory_format: torch.memory_format = torch.channels_last,
+    ) -> Iterator[tuple[int, range, Tensor]]:
+        """Yields the windows of every image, a chunk at a time, in one buffer that is refilled.
+
+        Args:
+            images: `(C, H, W)` each, uint8 or floating; read one at a time.
+            chunk: most windows at a time, >= 1; a chunk never holds two images.
+            scale: as in `take_windows`.
+            bias: as in `take_windows`.
+            dtype: of the windows.
+            memory_format: of the windows.
+
+        Yields:
+            The image's number, the numbers of its shifts in the plan, and their windows
+            `(B, C, h, w)`: use or copy them before the next are asked for, which overwrites them.
+
+        Raises:
+            ValueError: for an image that is not `(C, H, W)` or does not suit the sweep.
+
+        Examples:
+            >>> sweep = Sweep("circular", line(2), (8, 8))
+            >>> [list(shifts) for _, shifts, _ in sweep.batches([torch.zeros(3, 8, 8)], chunk=3)]
+            [[0, 1, 2], [3, 4]]
+        """
+        if chunk < 1:
+            raise ValueError(f"batches: expected chunk >= 1, got {chunk}")
+        buffer: Tensor | None = None
+        for number in range(len(images)):
+            image = images[number].cpu()  # windows are cut on the CPU, whose kernels there are
+            if image.ndim != 3:
+                raise ValueError(f"batches: expected images (C, H, W), got {tuple(image.shape)}")
+            corners = self.corners((image.shape[1], image.shape[2]), number)
+            for first in range(0, len(corners), chunk):
+                part = corners[first : first + chunk]
+                shape = (len(part), image.shape[0], *self.size)
+                if buffer is None or buffer.shape[1] != shape[1] or len(buffer) < len(part):
+                    buffer = torch.empty(shape, dtype=dtype, memory_format=memory_format)
+                windows = buffer[: len(part)]
+                self.windows(image, part, scale=scale, bias=bias, out=windows[None])
+                yield number, range(first, first + len(part)), windows

@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN ?=
 BIN := .venv/bin
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
-CHECKED := python tests setup.py
+CHECKED := python tests benchmarks setup.py
 
 .PHONY: demo test lint format build clean FORCE
 

@@ -1,0 +1,1 @@
+"""How fast the operators are, beside what their users run today."""

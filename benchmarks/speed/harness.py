@@ -1,0 +1,179 @@
+"""Times candidates side by side: equal results first, then rounds in which each takes its turn."""
+
+import gc
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.benchmark import Timer
+
+Candidate = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the results.
+
+    Args:
+        op: the operator.
+        name: what is done, e.g. `taps 3, forward`.
+        shape: of the input.
+        dtype: of the input.
+        layout: `nchw` or `channels_last`.
+        inputs: several of them, so that the cache is not what is measured.
+        bytes_read: that any implementation must read; 0 where the input is small beside the result.
+        bytes_written: that any implementation must write.
+        candidates: ours first, under the name `shiftable`.
+        tolerance: within which all must agree; None where they do not compute the same.
+    """
+
+    op: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    layout: str
+    inputs: list[Tensor]
+    bytes_read: int
+    bytes_written: int
+    candidates: Mapping[str, Candidate]
+    tolerance: float | None = 1e-5
+
+
+@dataclass
+class Line:
+    """What was measured for one case; times in milliseconds."""
+
+    op: str
+    name: str
+    shape: list[int]
+    dtype: str
+    layout: str
+    threads: int
+    milliseconds: dict[str, float]
+    spread: dict[str, float]
+    gigabytes_per_second: float
+    floor_milliseconds: float
+    share_of_floor: float
+    ratio: dict[str, float] = field(default_factory=dict)
+    unequal: list[str] = field(default_factory=list)
+
+
+def _time(function: Callable[[], object]) -> float:
+    return Timer("function()", globals={"function": function}).timeit(1).mean * 1e3
+
+
+def floor_of(case: Case) -> Callable[[Tensor], Tensor]:
+    """The least that can be: a copy of as many bytes, or filling them where little is read."""
+    count = (case.bytes_read + case.bytes_written) // (2 if case.bytes_read else 1)
+    target = torch.ones(count, dtype=torch.uint8)
+    if not case.bytes_read:
+        return lambda _: target.fill_(7)
+    source = torch.randint(1, 255, (count,), dtype=torch.uint8)
+    return lambda _: target.copy_(source)
+
+
+def measure(case: Case, rounds: int) -> Line:
+    """Compares the candidates' results, warms up, then times all of them in every round."""
+    candidates = {**case.candidates, "floor": floor_of(case)}
+    ours = next(iter(case.candidates))
+    want = case.candidates[ours](case.inputs[0]).double()
+    unequal = []
+    for name, candidate in case.candidates.items():
+        got = candidate(case.inputs[0]).double()
+        if case.tolerance is None:
+            continue
+        if got.shape != want.shape or (got - want).abs().max() > case.tolerance:
+            unequal.append(name)
+    del want, got
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    gc.disable()
+    try:
+        for turn in range(rounds + 2):  # the first two warm up
+            image = case.inputs[turn % len(case.inputs)]
+            for name, candidate in candidates.items():
+                spent = _time(lambda: candidate(image))  # noqa: B023
+                if turn >= 2:
+                    times[name].append(spent)
+    finally:
+        gc.enable()
+    median = {name: statistics.median(values) for name, values in times.items()}
+    spread = {
+        name: statistics.quantiles(values, n=4)[2] - statistics.quantiles(values, n=4)[0]
+        for name, values in times.items()
+    }
+    floor = median.pop("floor")
+    return Line(
+        op=case.op,
+        name=case.name,
+        shape=list(case.shape),
+        dtype=str(case.dtype).removeprefix("torch."),
+        layout=case.layout,
+        threads=torch.get_num_threads(),
+        milliseconds=median,
+        spread=spread,
+        gigabytes_per_second=(case.bytes_read + case.bytes_written) / median[ours] / 1e6,
+        floor_milliseconds=floor,
+        share_of_floor=floor / median[ours],
+        ratio={name: value / median[ours] for name, value in median.items() if name != ours},
+        unequal=unequal,
+    )
+
+
+def text(line: Line) -> str:
+    """One line for people."""
+    peers = "  ".join(f"{name} {value:.2f}x" for name, value in line.ratio.items())
+    warning = f"  UNEQUAL: {', '.join(line.unequal)}" if line.unequal else ""
+    return (
+        f"{line.op} {line.name} {'x'.join(map(str, line.shape))} {line.dtype} {line.layout}: "
+        f"{next(iter(line.milliseconds.values())):.3f} ms, {line.gigabytes_per_second:.1f} GB/s, "
+        f"{line.share_of_floor:.2f} of the floor | {peers}{warning}"
+    )
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    names = ("shiftable", "torch", "numpy", "antialiased-cnns", "kornia", "timm")
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    root = Path(__file__).parent.parent.parent
+    commit = subprocess.run(
+        ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    from shiftable import _C
+
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "kernels": _C.cpu_variant(),
+        "build": _C.build_info(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "commit": commit,
+        "load": os.getloadavg()[0],
+    }
+
+
+def as_json(lines: list[Line], **about: Any) -> dict[str, Any]:
+    """The results with the machine, ready for JSON."""
+    return {"machine": machine(), **about, "lines": [asdict(line) for line in lines]}

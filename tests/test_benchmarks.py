@@ -1,0 +1,58 @@
+"""The benchmarks run, compare results, and write what the schema says."""
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.speed.harness import Case, Line, measure, text
+
+ROOT = Path(__file__).parent.parent
+RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+
+
+def case(**candidates):
+    image = torch.randn(2, 3, 8, 8)
+    size = image.numel() * 4
+    return Case("op", "test", image.shape, image.dtype, "nchw", [image], size, size, candidates)
+
+
+def test_unequal_candidates_are_named():
+    line = measure(case(ours=lambda x: x * 2, same=lambda x: x + x, other=lambda x: x * 3), 3)
+    assert line.unequal == ["other"]
+    assert "UNEQUAL: other" in text(line)
+    assert set(line.ratio) == {"same", "other"}
+    assert line.floor_milliseconds > 0
+
+
+def check(stored):
+    assert {"cpu", "kernels", "versions", "commit"} <= set(stored["machine"])
+    assert stored["allocator"] in ("default", "tuned")
+    assert stored["lines"]
+    for line in stored["lines"]:
+        assert set(line) == {field.name for field in fields(Line)}
+        assert set(line["ratio"]) == set(line["milliseconds"]) - {"shiftable"}
+        assert line["share_of_floor"] > 0
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
+def test_committed_results_follow_the_schema(path):
+    check(json.loads(path.read_text()))
+
+
+def test_command_writes_results(tmp_path):
+    path = tmp_path / "result.json"
+    command = [sys.executable, "-m", "benchmarks.speed", "--quick", "--rounds", "2"]
+    done = subprocess.run(
+        [*command, "--op", "take_windows", "--tune-allocator", "--json", path],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    stored = json.loads(path.read_text())
+    check(stored)
+    assert len(done.stdout.splitlines()) == len(stored["lines"]) == 3
+    assert not any(line["unequal"] for line in stored["lines"])

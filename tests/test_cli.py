@@ -162,6 +162,58 @@ def test_a_failure_keeps_what_was_done_before(run, place):
     assert [entry["name"] for entry in stored["sweeps"]] == ["circular"]
 
 
+def test_a_run_directory_is_taken_at_once(run, place):
+    (place / "second.py").write_text(
+        "import torch\n"
+        "from shiftable import store\n"
+        "from pathlib import Path\n"
+        "def net(x):\n"
+        "    store.create(Path('run'), {})\n"  # as another process would
+        "    return torch.zeros(len(x), 2)\n"
+    )
+    done = run(*options(model="second:net", labels=None))
+    assert done.returncode == 2
+    assert "run exists" in done.stderr
+    assert not (place / "run").exists()
+
+
+def test_dollars_in_names_are_no_formulas(run, place):
+    (place / "photos" / "p1_0.png").rename(place / "photos" / "p$1$^_0.png")
+    assert run(*options()).returncode == 0
+
+
+def test_memory_format_is_for_networks_that_view(run, place):
+    (place / "viewed.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv = torch.nn.Conv2d(3, 4, 3)\n"
+        "    def forward(self, x):\n"
+        "        return self.conv(x).view(len(x), -1)\n"
+    )
+    refused = run(*options(model="viewed:Net", labels=None))
+    assert "view size is not compatible" in refused.stderr
+    assert (
+        run(*options(model="viewed:Net", labels=None, memory_format="contiguous")).returncode == 0
+    )
+
+
+def test_a_run_says_what_was_shown(run, place):
+    for out, size in (("one", "4"), ("two", "6")):
+        assert (
+            run(*options(protocol="embed", shifts="grid:1", image_size=size, out=out)).returncode
+            == 0
+        )
+    shown = [
+        json.loads((place / out / "manifest.json").read_text())["sweeps"][0]["images"]
+        for out in ("one", "two")
+    ]
+    assert [entry["size"] for entry in shown] == [[4, 4], [6, 6]]
+    assert shown[0]["count"] == 2
+    assert shown[0]["sha256"] != shown[1]["sha256"]
+
+
 def prepare_broken_image(place):
     (place / "photos" / "z_1.png").write_bytes((place / "photos" / "p0_1.png").read_bytes()[:60])
 
@@ -205,6 +257,11 @@ def prepare_existing_run(place):
         (None, {"labels": r"pattern:(\d+)-"}, "no class number in"),
         (None, {"device": "abacus"}, "cannot run on 'abacus'"),
         (None, {"weights": "a.pth"}, "expected weights only with timm: or torchvision:"),
+        (None, {"device": "meta"}, "cannot run on 'meta'"),
+        (None, {"out": "toy_net.py/run"}, "cannot make the folder toy_net.py/run"),
+        (None, {"shifts": "grid:20000"}, "expected at most 1000000 shifts"),
+        (None, {"shifts": "pairs:1000000000:2"}, "expected pairs from 1 to 1000000"),
+        (None, {"fill": "999", "protocol": "embed"}, "expected raw pixel values from 0 to 255"),
         (None, {"out": None}, "Missing option '--out'"),
         (None, {"colour": "red"}, "No such option '--colour'"),
     ],

@@ -30,11 +30,65 @@ def test_pixels_are_the_files_own(tmp_path):
     assert torch.equal(photo, torch.from_numpy(pixels).permute(2, 0, 1))
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "CMYK", "1"])
 def test_every_mode_becomes_rgb(tmp_path, mode):
     suffix = "tif" if mode == "CMYK" else "png"
-    Image.new(mode, (4, 4)).save(tmp_path / f"a.{suffix}")
-    assert images.load(tmp_path)[0].shape == (3, 4, 4)
+    Image.new("RGB", (4, 4), (255, 255, 255)).convert(mode).save(tmp_path / f"a.{suffix}")
+    photo = images.load(tmp_path)[0]
+    assert photo.shape == (3, 4, 4)
+    assert (photo == 255).all()
+
+
+def test_sixteen_bits_become_eight(tmp_path):
+    values = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    photo = images.load(tmp_path)[0]
+    np.testing.assert_allclose(photo[0].numpy(), values / 257, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("photo", "options", "message"),
+    [
+        (Image.new("RGBA", (4, 4), (1, 2, 3, 100)), {}, "transparent in part"),
+        (Image.fromarray(np.full((4, 4), 0.5, np.float32)), {}, "floating numbers"),
+        (
+            Image.new("RGB", (4, 4)),
+            {"save_all": True, "append_images": [Image.new("RGB", (4, 4), "red")]},
+            "several frames",
+        ),
+    ],
+    ids=["alpha", "float", "frames"],
+)
+def test_pictures_that_are_not_one_are_refused(tmp_path, photo, options, message):
+    photo.save(tmp_path / "a.tiff", **options)
+    with pytest.raises(ValueError, match=message):
+        images.load(tmp_path)[0]
+
+
+def test_a_pattern_is_of_the_files_name(tmp_path):
+    (tmp_path / "set_1").mkdir()
+    save(tmp_path / "set_1" / "img_4.png")
+    assert images.load(tmp_path, labels=r"pattern:_(\d+)").labels == (4,)
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("\ufeffa.png,3\n", (3,)),
+        ("name,class\na.png,-1\n", (-1,)),
+        ("a.png,3\na.png,4\n", "two classes for 'a.png', 3 and 4"),
+        ("a.png,three\n", "expected 'name,class', got 'a.png,three'"),
+    ],
+)
+def test_labels_by_csv(tmp_path, text, labels):
+    save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    table = str(tmp_path / "labels.csv")
+    if isinstance(labels, tuple):
+        assert images.load(tmp_path / "a.png", labels=table).labels == labels
+    else:
+        with pytest.raises(ValueError, match=labels):
+            images.load(tmp_path / "a.png", labels=table)
 
 
 def test_camera_orientation_is_applied(tmp_path):

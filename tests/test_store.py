@@ -1,6 +1,7 @@
 """A run on disk: what is written comes back, and nothing is overwritten."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from shiftable import Sweep, evaluate, grid, random_pairs, store
@@ -88,6 +89,8 @@ def test_a_failed_write_leaves_nothing_behind(run, monkeypatch):
         (lambda run: (run / "manifest.json").write_text('{"format": 1}'), "damaged"),
         (lambda run: (run / "circular.parquet").unlink(), "cannot read circular.parquet"),
         (lambda run: (run / "circular.parquet").write_bytes(b"PAR1"), "cannot read circular"),
+        (lambda run: reorder(run, lambda table: table[::-1]), "not those of the plan"),
+        (lambda run: reorder(run, lambda table: table[:-2]), "expected 9 rows an image"),
         (lambda run: swap(run, '"circular"', '"shift"'), "does not match its digest"),
     ],
 )
@@ -96,6 +99,12 @@ def test_rejects_damage(run, damage, message):
     damage(run)
     with pytest.raises(ValueError, match=message):
         store.load(run)
+
+
+def reorder(run, change):
+    path = run / "circular.parquet"
+    rows = change(pq.read_table(path).to_pylist())
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
 
 
 def swap(run, before, after):

@@ -9,17 +9,18 @@ namespace shiftable {
 
 namespace {
 
+constexpr int64_t kLargest = int64_t{1} << 20;  // pixels of pad or stride: tables and margins grow with them
+
 FilterAxis plan_axis(const char* op, const char* name, int64_t inputs, const std::vector<double>& taps, int64_t stride,
                      std::optional<std::pair<int64_t, int64_t>> pad, bool ceil_mode, Border border) {
   const auto k = static_cast<int64_t>(taps.size());
   check(k >= 1, op, "expected at least one tap along the ", name, ", got none");
   for (double tap : taps) check(std::isfinite(tap), op, "expected finite taps along the ", name, ", got ", tap);
-  check(stride >= 1, op, "expected stride >= 1 along the ", name, ", got ", stride);
+  check(1 <= stride && stride <= kLargest, op, "expected stride from 1 to 2^20 along the ", name, ", got ", stride);
   // Without padding given: (k-1)/2 before and k/2 after, so that ceil(inputs / stride) windows fit.
   const auto [before, after] = pad.value_or(std::pair<int64_t, int64_t>{(k - 1) / 2, k / 2});
-  constexpr int64_t kLargestPad = int64_t{1} << 31;
-  const auto bounded = [](int64_t side) { return -kLargestPad <= side && side <= kLargestPad; };
-  check(bounded(before) && bounded(after), op, "expected pad within 2^31 pixels along the ", name, ", got ", before,
+  const auto bounded = [](int64_t side) { return -kLargest <= side && side <= kLargest; };
+  check(bounded(before) && bounded(after), op, "expected pad within 2^20 pixels along the ", name, ", got ", before,
         " and ", after);
   const int64_t outputs =
       ceil_mode ? window_count_ceil(inputs, before, after, k, stride) : window_count(inputs, before, after, k, stride);

@@ -244,9 +244,9 @@ void blur_map(const MaxBlurPlan& plan, const Windows& w, const T* image, const T
           const int64_t first = vertical.first[o + r - start];
           const auto n = static_cast<int>(vertical.first[o + r - start + 1] - first);
           for (int k = 0; k < n; ++k) rows.data()[k] = cache.row(vertical.index[first + k], make);
-          const A* last = rows.data()[0];
-          for (int k = 1; k < n; ++k) last = rows.data()[k] > last ? rows.data()[k] : last;
-          sum_rows(n, rows.data(), weights_of<A>(vertical) + first, w.map_size, last + map_row,
+          const A* last = nullptr;
+          for (int k = 0; k < n; ++k) last = rows.data()[k] > last ? rows.data()[k] : last;
+          sum_rows(n, rows.data(), weights_of<A>(vertical) + first, w.map_size, last == nullptr ? last : last + map_row,
                    filter.line(lines.data() + r * line_size), w.map_size + kLanes<A>);
         }
         for (int64_t r = 0; r < count; ++r)

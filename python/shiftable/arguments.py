@@ -48,7 +48,10 @@ def fill(text: str) -> Fill:
     """Reads a colour: its name, or one number a channel."""
     if text == "mean":
         return "mean"
-    return _COLOURS[text] if text in _COLOURS else numbers(text)
+    colour = _COLOURS[text] if text in _COLOURS else numbers(text)
+    if not all(0 <= value <= 255 for value in colour):
+        raise click.BadParameter(f"expected raw pixel values from 0 to 255, got '{text}'")
+    return colour
 
 
 def shifts(text: str) -> Plan:

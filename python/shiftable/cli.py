@@ -1,10 +1,10 @@
 """The command line: each subcommand parses, calls one function, and prints or saves."""
 
+import hashlib
 import json
 import os
 import platform
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("shiftable: stopped", err=True)
         return 130
-    except (click.ClickException, ValueError, ImportError, OSError) as error:
+    except Exception as error:  # a user's model may raise anything
         if os.environ.get("SHIFTABLE_TRACEBACK"):
             raise
-        usage = isinstance(error, click.ClickException)
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        hint = "; see --help" if usage else ""
-        click.echo(f"shiftable: {' '.join(message.split())}{hint}", err=True)
+        if isinstance(error, click.ClickException):
+            message = f"{error.format_message()}; see --help"
+        elif isinstance(error, ValueError | ImportError | OSError):
+            message = str(error)
+        else:
+            message = f"{type(error).__name__}: {error}; SHIFTABLE_TRACEBACK=1 shows where"
+        click.echo(f"shiftable: {' '.join(message.split())}", err=True)
         return 2
     return 0
 
+
+_MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 # -- commands -----------------------------------------------------------------------------------
 
@@ -138,6 +143,13 @@ def shiftable() -> None:
     show_default=True,
     help="Windows in a forward pass.",
 )
+@click.option(
+    "--memory-format",
+    type=click.Choice(tuple(_MEMORY_FORMATS)),
+    default="channels_last",
+    show_default=True,
+    help="Of the windows and weights; contiguous for networks that call view().",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option(
     "--figures/--no-figures",
@@ -171,6 +183,7 @@ def sweep_command(
     std: Any,
     weights: Path | None,
     batch: int,
+    memory_format: str,
     device: str,
     draw: bool,
     tuned: bool,
@@ -181,7 +194,10 @@ def sweep_command(
         tune_allocator()
     store.refuse_existing(out)  # before any work
     place = _device(device)
-    network = models.load(model, size=size, mean=mean, std=std, weights=weights)
+    layout = _MEMORY_FORMATS[memory_format]
+    network = models.load(
+        model, size=size, mean=mean, std=std, weights=weights, memory_format=layout
+    )
     if isinstance(network.model, torch.nn.Module):
         network.model.to(place)
     colour = network.mean_colour if fill == "mean" else fill
@@ -192,9 +208,26 @@ def sweep_command(
             sources, labels=labels, size=None if fitted == "original" else fitted
         )
         jobs.append((Sweep(protocol, plan, network.size, border, colour), photographs))
-    _check(jobs, network)
-    for job, photographs in jobs:
-        total = len(photographs) * len(plan)
+    shown = [_check(job, photographs, network) for job, photographs in jobs]
+    with store.creating(out, _manifest(network, str(place), batch, memory_format)):
+        _run(jobs, shown, network, place, batch, layout, out, draw, quiet)
+    click.echo(table.text(store.load(out)))
+    click.echo(f"stored in {out}")
+
+
+def _run(
+    jobs: Sequence[tuple[Sweep, Photographs]],
+    shown: Sequence[Mapping[str, Any]],
+    network: Network,
+    place: torch.device,
+    batch: int,
+    layout: torch.memory_format,
+    out: Path,
+    draw: bool,
+    quiet: bool,
+) -> None:
+    for (job, photographs), images_shown in zip(jobs, shown, strict=True):
+        total = len(photographs) * len(job.plan)
         with tqdm(total=total, desc=job.protocol, unit="window", disable=quiet or None) as bar:
             outcome = evaluate(
                 network.model,
@@ -205,18 +238,15 @@ def sweep_command(
                 scale=network.scale,
                 bias=network.bias,
                 batch=batch,
+                memory_format=layout,
                 device=place,
                 progress=bar.update,
             )
-        if not out.exists():  # not before there is something to keep
-            store.create(out, _manifest(network, str(place), batch))
-        store.add(out, job.protocol, outcome)
-        if draw and plan.kind == "listed":
+        store.add(out, job.protocol, outcome, images=images_shown)
+        if draw and job.plan.kind == "listed":
             from shiftable import figures  # matplotlib takes a second to import
 
             figures.shift_figure(outcome, out / f"{job.protocol}.png", classes=network.classes)
-    click.echo(table.text(store.load(out)))
-    click.echo(f"stored in {out}")
 
 
 @shiftable.command("metrics")
@@ -243,22 +273,28 @@ def metrics_command(run: Path, everything: bool, as_json: bool) -> None:
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(0, device=device).cpu()
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"cannot run on '{name}': {reason}") from error
     return device
 
 
-def _check(jobs: Sequence[tuple[Sweep, Photographs]], network: Network) -> None:
-    """Reads every photograph and takes one window of it, so that nothing fails hours later."""
-    for job, photographs in jobs:
-        for number, image in enumerate(photographs):
-            corners = job.corners((image.shape[1], image.shape[2]), number)
-            job.windows(image, corners[:1], scale=network.scale, bias=network.bias)
+def _check(job: Sweep, photographs: Photographs, network: Network) -> dict[str, Any]:
+    """Reads every photograph and takes one window of it, so that nothing fails hours later.
+
+    Returns what was shown, for the manifest: the fitted size and a hash of all pixels.
+    """
+    pixels = hashlib.sha256()
+    for number, image in enumerate(photographs):
+        corners = job.corners((image.shape[1], image.shape[2]), number)
+        job.windows(image, corners[:1], scale=network.scale, bias=network.bias)
+        pixels.update(f"{tuple(image.shape)}".encode())
+        pixels.update(image.contiguous().numpy().tobytes())
+    return {"count": len(photographs), "size": photographs.size, "sha256": pixels.hexdigest()}
 
 
-def _manifest(network: Network, device: str, batch: int) -> dict[str, Any]:
+def _manifest(network: Network, device: str, batch: int, memory_format: str) -> dict[str, Any]:
     return {
         "model": {
             "name": network.name,
@@ -268,16 +304,14 @@ def _manifest(network: Network, device: str, batch: int) -> dict[str, Any]:
             "bias": network.bias,
         },
         "batch": batch,
+        "memory_format": memory_format,
         "device": device,
         "threads": torch.get_num_threads(),
         "versions": {
             "shiftable": version("shiftable"),
             "torch": torch.__version__,
             "numpy": np.__version__,
+            "pillow": version("pillow"),
             "python": platform.python_version(),
         },
     }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

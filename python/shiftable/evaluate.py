@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -67,11 +68,16 @@ def evaluate(
     """
     if batch < 1:
         raise ValueError(f"evaluate: expected batch >= 1, got {batch}")
-    if isinstance(model, nn.Module) and model.training:
+    if isinstance(model, nn.Module) and any(module.training for module in model.modules()):
         raise ValueError("evaluate: expected a network in eval mode; call model.eval() first")
     count = len(images)
     named = [str(number) for number in range(count)] if names is None else list(names)
-    truth = np.full(count, -1) if labels is None else np.asarray(labels, np.int64)
+    truth = np.full(count, -1) if labels is None else np.asarray(labels)
+    if truth.dtype.kind not in "iu" or truth.ndim != 1:
+        raise ValueError(
+            f"evaluate: expected labels (N,) of whole numbers, got {truth.dtype} {truth.shape}"
+        )
+    truth = truth.astype(np.int64)
     for what, length in (("images", count), ("names", len(named)), ("labels", len(truth))):
         if length != count or count == 0:
             raise ValueError(f"evaluate: expected {count or 'some'} {what}, got {length}")
@@ -85,10 +91,12 @@ def evaluate(
     )
     for number, shifts, windows in batches:
         answered.append(_probabilities(model, windows.to(place), named[number]))
+        if number == 0 and shifts.start == 0:  # the number of classes is known: no fault later
+            _check_labels(truth, answered[0].shape[1], named)
         if progress is not None:
             progress(len(shifts))
         if shifts.stop == len(sweep.plan):
-            answers = _answers(torch.cat(answered), sweep.plan, int(truth[number]), named[number])
+            answers = _answers(torch.cat(answered), sweep.plan, int(truth[number]))
             for name, value in answers.items():
                 rows[name].append(value.cpu().numpy())
             answered = []
@@ -122,18 +130,23 @@ def _probabilities(model: Model, windows: Tensor, name: str) -> Tensor:
             f"{tuple(logits.shape)}; wrap it in a function that returns them"
         )
     probabilities = logits.float().softmax(1)
-    if not bool(probabilities.isfinite().all()):
+    if not bool(logits.isfinite().all()):
         raise ValueError(f"evaluate: expected finite logits, got NaN or infinity for {name}")
     return probabilities
 
 
-def _answers(probabilities: Tensor, plan: Plan, label: int, name: str) -> dict[str, Tensor]:
+def _check_labels(labels: npt.NDArray[np.int64], classes: int, names: Sequence[str]) -> None:
+    for label, name in zip(labels.tolist(), names, strict=True):
+        if label >= classes or label < -1:
+            raise ValueError(
+                f"evaluate: expected labels below {classes}, the number of classes, got {label} "
+                f"for {name}"
+            )
+
+
+def _answers(probabilities: Tensor, plan: Plan, label: int) -> dict[str, Tensor]:
     """Everything that is kept of one image's (S, K) probabilities; names as in Outcome."""
-    count, classes = probabilities.shape
-    if label >= classes or label < -1:
-        raise ValueError(
-            f"evaluate: expected labels below {classes}, the number of classes, got {label} for {name}"
-        )
+    count = len(probabilities)
     # Stable: of equal probabilities the lower class comes first, on every device.
     best, order = probabilities.sort(dim=1, descending=True, stable=True)
     predicted = order[:, :1]

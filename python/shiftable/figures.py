@@ -1,5 +1,6 @@
 """Figures of an outcome; the only file that imports matplotlib."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,16 +64,23 @@ def shift_figure(
         _maps(figure, axes[1], axes[2], answers, colours, what)
     _legend(figure, colours, classes)
     changed, steps = metrics.top1_change(outcome)
-    share = f"{changed[number] / steps[number]:.0%}" if steps[number] else "-"
-    figure.suptitle(
-        f"{outcome.names[number]}, {outcome.sweep.protocol}: "
-        f"the predicted class changes at {share} of the one-pixel steps"
-    )
-    figure.savefig(path, format="png")
+    title = f"{_plain(outcome.names[number])}, {outcome.sweep.protocol}"
+    if steps[number]:
+        share = f"{changed[number] / steps[number]:.0%}"
+        title += f": the predicted class changes at {share} of the one-pixel steps"
+    figure.suptitle(title)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # drawn as a box
+        figure.savefig(path, format="png")
 
 
 def _name(number: int, classes: Sequence[str]) -> str:
-    return classes[number] if number < len(classes) else f"class {number}"
+    return _plain(classes[number]) if number < len(classes) else f"class {number}"
+
+
+def _plain(text: str) -> str:
+    """Text as it is: a dollar sign starts no formula."""
+    return text.replace("$", r"\$")
 
 
 def _class_colours(classes: npt.NDArray[np.int64]) -> dict[int, str]:

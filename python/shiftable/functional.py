@@ -121,7 +121,8 @@ def max_blur_downsample(
         max_pad: positions added around the image that are never the largest, at most half a window.
         dilation: pixels between neighbouring positions of the max window.
         ceil_mode: round the output size up, `ceil((Hm + top + bottom - k) / stride) + 1` rows for a
-            max map of Hm rows, so that a ceil-mode pool keeps its size when it is mended.
+            max map of Hm rows, so that a ceil-mode pool keeps its size when it is mended (but for
+            pools whose last window starts in the padding, which `torch.nn.MaxPool2d` drops).
 
     Returns:
         The blurred, downsampled max map, in the image's dtype, device and memory format. NaN is the

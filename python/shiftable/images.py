@@ -44,7 +44,7 @@ class Photographs(Sequence[Tensor]):
         path = self.paths[number]
         try:
             with Image.open(path) as file:
-                photo = ImageOps.exif_transpose(file).convert("RGB")
+                photo = _rgb(file)
         except Exception as error:  # Pillow's decoders raise many kinds
             raise ValueError(
                 f"cannot read {path} as an image ({error}); mend it or take it out"
@@ -53,6 +53,23 @@ class Photographs(Sequence[Tensor]):
             height, width = self.size
             photo = ImageOps.fit(photo, (width, height), Image.Resampling.BICUBIC)
         return torch.from_numpy(np.array(photo)).permute(2, 0, 1)
+
+
+def _rgb(photo: Image.Image) -> Image.Image:
+    """The photograph in 8-bit RGB; refuses what has no one such picture."""
+    if getattr(photo, "n_frames", 1) > 1:
+        raise ValueError("it has several frames, expected one")
+    photo = ImageOps.exif_transpose(photo)
+    if photo.mode.startswith("I"):  # 16 bits of grey, of which Pillow would keep the lowest values
+        values = np.asarray(photo).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its values are not 16-bit, expected 0..65535")
+        photo = Image.fromarray(np.round(values / 257).astype(np.uint8))
+    if photo.mode == "F":
+        raise ValueError("its pixels are floating numbers of unknown range, expected 8 or 16 bits")
+    if photo.has_transparency_data and np.asarray(photo.convert("RGBA"))[..., 3].min() < 255:
+        raise ValueError("it is transparent in part, expected a background")
+    return photo.convert("RGB")
 
 
 def size_for(protocol: Protocol, size: tuple[int, int]) -> tuple[int, int]:
@@ -105,7 +122,9 @@ def load(
 def _files(source: Path) -> list[tuple[Path, str]]:
     """The images under a folder, or the one given, each with its name."""
     if source.is_dir():
-        inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+        inside = sorted(
+            path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+        )
         return [(path, path.relative_to(source).as_posix()) for path in inside]
     if not source.is_file():
         raise ValueError(f"no image or folder at {source}")
@@ -140,7 +159,7 @@ def _from_pattern(found: Photographs, pattern: str) -> list[int]:
         raise ValueError(f"expected a group in the pattern, got '{pattern}'; write e.g. '_(\\d+)'")
     classes = []
     for name in found.names:
-        match = expression.search(name)
+        match = expression.search(Path(name).name)
         if match is None or not (match[1] or "").isdecimal():
             raise ValueError(f"no class number in '{name}' by the pattern '{pattern}'")
         classes.append(int(match[1]))
@@ -150,13 +169,18 @@ def _from_pattern(found: Photographs, pattern: str) -> list[int]:
 def _from_csv(found: Photographs, path: Path) -> list[int]:
     if not path.is_file():
         raise ValueError(f"no labels at {path}; expected a CSV file, 'folders' or 'pattern:REGEX'")
-    with path.open(newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {path} as CSV in UTF-8: {error}") from error
     table: dict[str, int] = {}
     for number, row in enumerate(rows):
-        if len(row) >= 2 and row[1].strip().isdecimal():
-            table[row[0].strip()] = int(row[1])
-        elif number > 0:  # the first may be a header
+        name, label = (row[0].strip(), row[1].strip()) if len(row) >= 2 else (row[0], "")
+        if label.isdecimal() or label == "-1":  # -1: unknown
+            if table.setdefault(name, int(label)) != int(label):
+                raise ValueError(f"{path}: two classes for '{name}', {table[name]} and {label}")
+        elif number > 0 or name in found.names:  # the first may be a header
             raise ValueError(f"{path}: expected 'name,class', got '{','.join(row)}'")
     missing = [name for name in found.names if name not in table]
     if missing:

@@ -51,6 +51,7 @@ def load(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     weights: str | Path | None = None,
+    memory_format: torch.memory_format = torch.channels_last,
 ) -> Network:
     """Loads a network, ready to evaluate.
 
@@ -65,6 +66,7 @@ def load(
         std: by channel, in units of 0..1; by default the named network's own, else 1.
         weights: for `timm:` and `torchvision:`, a file with a state dict, in place of the
             pretrained weights that these packages download.
+        memory_format: of the weights; give `evaluate` the same.
 
     Raises:
         ValueError: for an unknown name, a file that cannot be read, or missing preprocessing.
@@ -86,9 +88,13 @@ def load(
         )
     if isinstance(model, nn.Module):
         digest = _digest(model)
-        if not isinstance(model, torch.fx.GraphModule):  # an exported one cannot change its mode
+        try:
             model = model.eval()
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        except NotImplementedError:  # an exported one cannot change its mode, nor tell it
+            for module in model.modules():
+                module.training = False
+        else:
+            model.to(memory_format=memory_format)  # type: ignore[call-overload]
     else:
         digest = None
     if mean is not None or std is not None:
@@ -177,8 +183,8 @@ def _imported(package: str) -> Any:
     except Exception as error:  # also a build of it that does not fit the installed torch
         reason = str(error).strip().partition("\n")[0]
         raise ImportError(
-            f"{package} cannot be imported ({reason}); install a build of {package} that fits "
-            f"torch {torch.__version__}"
+            f"{package} cannot be imported ({reason}); `pip install {package}`, in a build that "
+            f"fits torch {torch.__version__}"
         ) from error
 
 
@@ -214,7 +220,7 @@ def _from_file(path: Path) -> Model:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"cannot read {path} as a {'torch.export' if path.suffix == '.pt2' else 'TorchScript'} "
-            f"file: {reason}"
+            f"file ({reason}); a state dict is given as --weights beside a timm: or torchvision: model"
         ) from error
 
 
@@ -224,6 +230,9 @@ def _from_code(module: str, attribute: str) -> Model:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"cannot find '{attribute}' in module '{module}': {error}") from error
+    except Exception as error:  # the module's own fault
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"module '{module}' cannot be imported ({reason})") from error
     finally:
         sys.path.pop(0)
     model: Model = _made(found, f"{module}:{attribute}") if _makes(found) else found
@@ -239,7 +248,10 @@ def _makes(found: object) -> bool:
     """Whether this makes a network, rather than being one: a callable that needs no argument."""
     if isinstance(found, nn.Module) or not callable(found):
         return False
-    parameters = inspect.signature(found).parameters.values()
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except ValueError:  # a function of C++
+        return False
     return all(
         p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters
     )

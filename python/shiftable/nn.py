@@ -69,12 +69,14 @@ class BlurPool1d(BlurPool2d):
         stride: int = 2,
         border: F.Border = "reflect",
     ) -> None:
+        if not isinstance(stride, int):
+            raise TypeError(f"BlurPool1d: expected stride as an int, got {stride!r}")
         super().__init__(channels, filter_size, stride, border)
+        self.stride: int = stride
 
     def forward(self, signal: Tensor) -> Tensor:
-        """Blurs `(..., L)` to `ceil(L / stride)` samples."""
+        """Blurs `(N, C, L)` or `(C, L)` to `ceil(L / stride)` samples."""
         taps = ((1.0,), self.taps)
-        assert isinstance(self.stride, int)
         blurred = F.blur_downsample(
             signal.unsqueeze(-2), taps, (1, self.stride), border=self.border
         )
@@ -91,7 +93,7 @@ class MaxBlurPool2d(BlurPool2d):
         border: of the max map, as in `BlurPool2d`.
         max_pad: padding of the max window, as `torch.nn.MaxPool2d`'s `padding`.
         dilation: of the max window.
-        ceil_mode: round the output size up, as `torch.nn.MaxPool2d`'s.
+        ceil_mode: round the output size up, as in `max_blur_downsample`.
 
     References:
         Zhang, Making Convolutional Networks Shift-Invariant Again (ICML 2019), section 3.2.

@@ -40,8 +40,27 @@ def create(path: Path, manifest: Mapping[str, Any]) -> None:
         ValueError: if something is there already.
     """
     refuse_existing(path)
-    path.mkdir(parents=True)
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the folder {path}: {error.strerror}") from error
     _write_manifest(path, {"format": FORMAT, **manifest, "sweeps": []})
+
+
+@contextmanager
+def creating(path: Path, manifest: Mapping[str, Any]) -> Iterator[None]:
+    """Makes a run directory at once, so that it is nobody else's, and takes it back on failure.
+
+    What was added to it before the failure stays, and the directory with it.
+    """
+    create(path, manifest)
+    try:
+        yield
+    except BaseException:
+        if not _read_manifest(path)["sweeps"]:
+            (path / _MANIFEST).unlink()
+            path.rmdir()
+        raise
 
 
 def refuse_existing(path: Path) -> None:
@@ -50,15 +69,20 @@ def refuse_existing(path: Path) -> None:
         raise ValueError(f"{path} exists; name a new folder, or move that one away")
 
 
-def add(path: Path, name: str, outcome: Outcome) -> None:
-    """Adds a sweep's outcome to a run: the table first, then its line in the manifest."""
+def add(
+    path: Path, name: str, outcome: Outcome, *, images: Mapping[str, Any] | None = None
+) -> None:
+    """Adds a sweep's outcome to a run: the table first, then its line in the manifest.
+
+    `images` says which were shown, for the manifest.
+    """
     manifest = _read_manifest(path)
     if any(entry["name"] == name for entry in manifest["sweeps"]):
         raise ValueError(f"{path} already holds a sweep '{name}'")
     file = f"{name}.parquet"
     with _replacing(path / file) as partial:
         pq.write_table(_table(outcome), partial, compression="zstd")
-    entry = {"name": name, "file": file, "digest": outcome.sweep.digest}
+    entry = {"name": name, "file": file, "digest": outcome.sweep.digest, "images": images}
     manifest["sweeps"].append({**entry, "sweep": outcome.sweep.to_dict()})
     _write_manifest(path, manifest)
 
@@ -85,7 +109,10 @@ def _read(path: Path, entry: Mapping[str, Any]) -> Outcome:
         table = pq.read_table(path / entry["file"])
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"{path}: cannot read {entry['file']}: {error}") from error
-    return _outcome(sweep, table)
+    try:
+        return _outcome(sweep, table)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path}: {entry['file']} is damaged: {error}") from error
 
 
 def _table(outcome: Outcome) -> pa.Table:
@@ -116,7 +143,14 @@ def _outcome(sweep: Sweep, table: pa.Table) -> Outcome:
     def column(name: str) -> pa.Array:
         return table[name].combine_chunks()
 
-    names = column("image").to_pylist()[::shifts]
+    if table.num_rows == 0 or table.num_rows % shifts:
+        raise ValueError(f"expected {shifts} rows an image, got {table.num_rows} rows in all")
+    every = column("image").to_pylist()
+    names = every[::shifts]
+    moves = np.concatenate([sweep.plan.shifts_for(image) for image in range(len(names))])
+    found = np.stack([column("dy").to_numpy(), column("dx").to_numpy()], axis=1)
+    if every != [name for name in names for _ in range(shifts)] or (found != moves).any():
+        raise ValueError("its rows are not those of the plan, in order")
     labels = column("label").fill_null(-1).to_numpy(zero_copy_only=False)[::shifts]
     fields = {}
     for name in PER_SHIFT:

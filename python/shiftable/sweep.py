@@ -25,6 +25,8 @@ BORDERS: tuple[Border, ...] = get_args(Border)
 # The eight one-pixel steps (dy, dx) from a shift to its neighbours.
 DIRECTIONS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0))
 
+_MOST = 1_000_000  # shifts of a plan: more are a slip of the keyboard
+
 Shifts = npt.NDArray[np.int64]
 
 
@@ -102,10 +104,18 @@ def _listed(shifts: Sequence[tuple[int, int]]) -> Plan:
 
 
 def _steps(kind: str, extent: int | tuple[int, int]) -> range:
-    first, last = (-extent, extent) if isinstance(extent, int) else extent
-    if first > last:
-        raise ValueError(f"{kind}: expected a radius >= 0 or (first, last), got {extent}")
-    return range(first, last + 1)
+    try:
+        first, last = extent if isinstance(extent, Sequence) else (-extent, extent)
+        steps = range(first, last + 1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{kind}: expected a radius or (first, last) in whole pixels, got {extent!r}"
+        ) from error
+    if not 0 < len(steps) <= _MOST:
+        raise ValueError(
+            f"{kind}: expected a radius >= 0 or (first, last), at most {_MOST} shifts, got {extent}"
+        )
+    return steps
 
 
 def grid(extent: int | tuple[int, int]) -> Plan:
@@ -121,6 +131,8 @@ def grid(extent: int | tuple[int, int]) -> Plan:
         1024
     """
     steps = _steps("grid", extent)
+    if len(steps) ** 2 > _MOST:
+        raise ValueError(f"grid: expected at most {_MOST} shifts, got {len(steps) ** 2}")
     return _listed([(dy, dx) for dy in steps for dx in steps])
 
 
@@ -169,9 +181,9 @@ def random_pairs(pairs: int, radius: int, seed: int = 0) -> Plan:
         >>> plan.shifts_for(0).shape
         (4, 2)
     """
-    if pairs < 1 or radius < 1:
+    if not 1 <= pairs <= _MOST or radius < 1:
         raise ValueError(
-            f"random_pairs: expected pairs >= 1 and radius >= 1, got {pairs} and {radius}"
+            f"random_pairs: expected pairs from 1 to {_MOST} and radius >= 1, got {pairs} and {radius}"
         )
     return Plan("random_pairs", pairs=pairs, radius=radius, seed=seed)
 
@@ -209,7 +221,7 @@ class Sweep:
     plan: Plan
     size: tuple[int, int]
     border: Border = "constant"
-    fill: tuple[float, ...] = (0.0,)
+    fill: tuple[float, ...] | float = (0.0,)
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -219,10 +231,13 @@ class Sweep:
         if self.border not in BORDERS:
             known = ", ".join(BORDERS)
             raise ValueError(f"Sweep: unknown border '{self.border}'; known: {known}")
-        if min(self.size) < 1:
-            raise ValueError(f"Sweep: expected a size >= 1, got {self.size}")
-        # One spelling of a colour, so that equal sweeps have equal digests.
-        object.__setattr__(self, "fill", tuple(float(value) for value in self.fill))
+        size = (self.size,) * 2 if isinstance(self.size, int) else tuple(self.size)
+        if len(size) != 2 or not all(isinstance(side, int) and side >= 1 for side in size):
+            raise ValueError(f"Sweep: expected a size (h, w) of whole pixels >= 1, got {self.size}")
+        # One spelling, so that equal sweeps have equal digests.
+        colour = (self.fill,) if isinstance(self.fill, int | float) else self.fill
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "fill", tuple(float(value) for value in colour))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything that decides which pixels a network sees, ready for JSON."""
@@ -234,8 +249,13 @@ class Sweep:
         plan = dict(stored["plan"])
         plan["shifts"] = tuple((int(dy), int(dx)) for dy, dx in plan["shifts"])
         height, width = stored["size"]
-        fill = tuple(float(value) for value in stored["fill"])
-        return cls(stored["protocol"], Plan(**plan), (height, width), stored["border"], fill)
+        return cls(
+            stored["protocol"],
+            Plan(**plan),
+            (height, width),
+            stored["border"],
+            tuple(stored["fill"]),
+        )
 
     @property
     def digest(self) -> str:

@@ -32,7 +32,10 @@ class CMakeBuild(build_ext):
         compile_ = ["cmake", "--build", str(build)]
         install = ["cmake", "--install", str(build), "--prefix", str(target)]
         # Ninja as installed beside this Python, which need not be on PATH.
-        tools = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
+        tools = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        }
         for command in (configure, compile_, install):
             if code := subprocess.run(command, env=tools).returncode:
                 raise SystemExit(

@@ -9,7 +9,7 @@ void blur_downsample_cpu(const BlurPlan& plan, DType dtype, const void* image, v
   with_float_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     using A = accumulator_t<T>;
-    separable<A>(plan.y->forward, plan.y->axis.inputs, stride < 2 ? 1 : 2, RowFilter<A>(*plan.x, plan.inner),
+    separable<A>(*plan.y, plan.y->forward, plan.y->axis.inputs, stride < 2 ? 1 : 2, RowFilter<A>(*plan.x, plan.inner),
                  plan.blocks, plan.inner, static_cast<const T*>(image), static_cast<T*>(result), parallel);
   });
 }
@@ -19,7 +19,7 @@ void blur_downsample_transpose_cpu(const BlurPlan& plan, DType dtype, const void
   with_float_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     using A = accumulator_t<T>;
-    separable<A>(plan.y->transpose, plan.y->axis.outputs, 1, RowTranspose<A>(*plan.x, plan.inner), plan.blocks,
+    separable<A>(*plan.y, plan.y->transpose, plan.y->axis.outputs, 1, RowTranspose<A>(*plan.x, plan.inner), plan.blocks,
                  plan.inner, static_cast<const T*>(grad), static_cast<T*>(result), parallel);
   });
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/rows.h"
+#include "core/window.h"
 
 namespace shiftable {
 namespace {
@@ -77,11 +78,12 @@ SHIFTABLE_INLINE void add_taps(const Split& before, const Split& now, const Spli
   }
 }
 
-// One output row: K rows, K taps, stride 2, (K - 1) / 2 columns of padding before. Reads whole vectors past the rows'
-// end; the caller sees that they are there.
+// `count` output rows, each `step` numbers further down the image: K rows, K taps, stride 2, (K - 1) / 2 columns of
+// padding before. Reads whole vectors past the rows' end; the caller sees that they are there.
 template <int K, typename T>
-__attribute__((noinline)) void filter_rows_by_2(const T* const* rows, const float* row_weights,
-                                                const AxisTables& columns, T* out, const T* limit) {
+__attribute__((noinline)) void filter_rows_by_2(const T* const* rows, int64_t step, int64_t count,
+                                                const float* row_weights, const AxisTables& columns, T* out,
+                                                const T* limit) {
   constexpr int64_t L = kLanes<float>;
   constexpr int kPad = (K - 1) / 2;
   const int64_t width = columns.axis.inputs, outputs = columns.axis.outputs;
@@ -93,48 +95,55 @@ __attribute__((noinline)) void filter_rows_by_2(const T* const* rows, const floa
     taps[k] = splat(columns.taps32[k]);
   }
   const Vec<int32_t> lanes = lane_numbers();
+  const AxisTables::Cell* cells = columns.cells.data();
+  const auto cell_count = static_cast<int64_t>(columns.cells.size());
 
-  const auto column_sum = [&](int64_t source) SHIFTABLE_LAMBDA {
-    if (source == kOutside) return 0.0f;
-    float sum = static_cast<float>(r[0][source]) * row_weights[0];
-    for (int k = 1; k < K; ++k) sum = fma(static_cast<float>(r[k][source]), row_weights[k], sum);
-    return sum;
-  };
-  // The block from output `o` on, with the columns outside the image that it reads put in their lanes.
-  const auto with_cells = [&](int64_t o, Split block) SHIFTABLE_LAMBDA {
-    for (const auto& cell : columns.cells) {
-      const int64_t odd = cell.position & 1, lane = (cell.position - odd) / 2 - o;
-      if (lane < 0 || lane >= L) continue;
-      const Vec<float> value = splat(column_sum(cell.source));
-      const auto here = lanes == splat(static_cast<int32_t>(lane));
-      block.even = here & splat(static_cast<int32_t>(odd - 1)) ? value : block.even;
-      block.odd = here & splat(static_cast<int32_t>(-odd)) ? value : block.odd;
-    }
-    return block;
-  };
-  const auto block_at = [&](int64_t o) SHIFTABLE_LAMBDA {
-    Split block{splat(0.0f), splat(0.0f)};
-    if (__builtin_expect(2 * (o + L) <= width, 1)) {
-      sum_split<K>(r, weights, 2 * o, block.even, block.odd);
+  for (int64_t row = 0; row < count; ++row, out += outputs) {
+    // Two new rows for each: the last two, and after an odd border row perhaps one of them twice.
+    prefetch(reinterpret_cast<const char*>(r[K - 2]) + 8192, 2 * width * static_cast<int64_t>(sizeof(T)));
+    const auto column_sum = [&](int64_t source) SHIFTABLE_LAMBDA {
+      if (source == kOutside) return 0.0f;
+      float sum = static_cast<float>(r[0][source]) * row_weights[0];
+      for (int k = 1; k < K; ++k) sum = fma(static_cast<float>(r[k][source]), row_weights[k], sum);
+      return sum;
+    };
+    // The block from output `o` on, with the columns outside the image that it reads put in their lanes.
+    const auto with_cells = [&](int64_t o, Split block) SHIFTABLE_LAMBDA {
+      for (int64_t i = 0; i < cell_count; ++i) {
+        const int64_t odd = cells[i].position & 1, lane = (cells[i].position - odd) / 2 - o;
+        if (lane < 0 || lane >= L) continue;
+        const Vec<float> value = splat(column_sum(cells[i].source));
+        const auto here = lanes == splat(static_cast<int32_t>(lane));
+        block.even = here & splat(static_cast<int32_t>(odd - 1)) ? value : block.even;
+        block.odd = here & splat(static_cast<int32_t>(-odd)) ? value : block.odd;
+      }
       return block;
-    }
-    if (2 * o < width) sum_split<K>(r, weights, 2 * o, block.even, block.odd);
-    return with_cells(o, block);
-  };
+    };
+    const auto block_at = [&](int64_t o) SHIFTABLE_LAMBDA {
+      Split block{splat(0.0f), splat(0.0f)};
+      if (__builtin_expect(2 * (o + L) <= width, 1)) {
+        sum_split<K>(r, weights, 2 * o, block.even, block.odd);
+        return block;
+      }
+      if (2 * o < width) sum_split<K>(r, weights, 2 * o, block.even, block.odd);
+      return with_cells(o, block);
+    };
 
-  Split before{splat(0.0f), splat(0.0f)}, now, after = before;
-  if constexpr (kPad > 0) before = with_cells(-L, before);
-  now = block_at(0);
-  for (int64_t o = 0; o < outputs; o += L) {
-    if constexpr (K > 3) after = block_at(o + L);
-    Vec<float> sum = splat(0.0f);
-    add_taps<K, kPad, 0>(before, now, after, taps, sum);
-    store_some<float>(out + o, sum, outputs - o, limit - (out + o));
-    before = now;
-    if constexpr (K > 3)
-      now = after;
-    else if (o + L < outputs)
-      now = block_at(o + L);
+    Split before{splat(0.0f), splat(0.0f)}, now, after = before;
+    if constexpr (kPad > 0) before = with_cells(-L, before);
+    now = block_at(0);
+    for (int64_t o = 0; o < outputs; o += L) {
+      if constexpr (K > 3) after = block_at(o + L);
+      Vec<float> sum = splat(0.0f);
+      add_taps<K, kPad, 0>(before, now, after, taps, sum);
+      store_some<float>(out + o, sum, outputs - o, limit - (out + o));
+      before = now;
+      if constexpr (K > 3)
+        now = after;
+      else if (o + L < outputs)
+        now = block_at(o + L);
+    }
+    for (int k = 0; k < K; ++k) r[k] += step;
   }
 }
 
@@ -211,55 +220,69 @@ SHIFTABLE_INLINE bool readable_in_blocks(int count, const T* const* rows, int64_
   return last + (size + block - 1) / block * block <= readable;
 }
 
-// Filters the rows straight to `out` where there is a case for it; otherwise does nothing and returns false.
-template <typename A, typename T>
-SHIFTABLE_INLINE bool filtered_by_2(const RowFilter<A>&, int, const T* const*, const A*, const T*, T*, const T*) {
-  return false;
-}
-template <typename A, typename T>
-SHIFTABLE_INLINE bool filtered_by_2(const RowTranspose<A>&, int, const T* const*, const A*, const T*, T*, const T*) {
-  return false;
+// Writes rows `o` .. of the result straight to `out`, at most `most`, where there is a case for them; returns how many.
+template <typename Row, typename A, typename T>
+SHIFTABLE_INLINE int64_t rows_by_2(const Row&, const AxisTables&, int64_t, int64_t, const T*, int64_t, const T*, T*,
+                                   const T*, A) {
+  return 0;
 }
 
 template <typename T>
-SHIFTABLE_INLINE bool filtered_by_2(const RowFilter<float>& filter, int count, const T* const* rows,
-                                    const float* row_weights, const T* readable, T* out, const T* limit) {
+SHIFTABLE_INLINE int64_t rows_by_2(const RowFilter<float>& filter, const AxisTables& vertical, int64_t o, int64_t most,
+                                   const T* image, int64_t row_size, const T* readable, T* out, const T* limit, float) {
   const AxisTables& columns = filter.tables();
-  const int64_t width = columns.axis.inputs;
   const auto taps = static_cast<int>(columns.taps32.size());
-  if (!is_by_2(columns.axis, filter.inner()) || taps != count ||
-      !readable_in_blocks(count, rows, width, 2 * kLanes<float>, readable))
-    return false;
-  prefetch(reinterpret_cast<const char*>(rows[count - 2]) + 8192, 2 * width * sizeof(T));
-  switch (taps) {
-    case 2: filter_rows_by_2<2>(rows, row_weights, columns, out, limit); break;
-    case 3: filter_rows_by_2<3>(rows, row_weights, columns, out, limit); break;
-    case 4: filter_rows_by_2<4>(rows, row_weights, columns, out, limit); break;
-    case 5: filter_rows_by_2<5>(rows, row_weights, columns, out, limit); break;
-    case 6: filter_rows_by_2<6>(rows, row_weights, columns, out, limit); break;
-    default: filter_rows_by_2<7>(rows, row_weights, columns, out, limit); break;
+  const AxisTable& table = vertical.forward;
+  const int64_t first = table.first[o], block = 2 * kLanes<float>;
+  if (!is_by_2(columns.axis, filter.inner()) || table.first[o + 1] - first != taps) return 0;
+  const T* rows[7];
+  for (int k = 0; k < taps; ++k) rows[k] = image + table.index[first + k] * row_size;
+  // Inside the image the rows of the next output lie one stride further down.
+  const int64_t stride = vertical.axis.stride, start = window_start(o, stride, vertical.axis.pad_before);
+  const auto size = static_cast<int64_t>(vertical.taps32.size());
+  int64_t count = 1;
+  if (size == taps && start >= 0 && start + size <= vertical.axis.inputs) {
+    count = (vertical.axis.inputs - size - start) / stride + 1;
+    if (count > most) count = most;
   }
-  return true;
+  const int64_t step = stride * row_size;
+  while (count > 1 && rows[taps - 1] + (count - 1) * step + ceil_div(row_size, block) * block > readable) --count;
+  if (!readable_in_blocks(taps, rows, row_size, block, readable)) return 0;
+  const float* weights = table.weight32.data() + first;
+  switch (taps) {
+    case 2: filter_rows_by_2<2>(rows, step, count, weights, columns, out, limit); break;
+    case 3: filter_rows_by_2<3>(rows, step, count, weights, columns, out, limit); break;
+    case 4: filter_rows_by_2<4>(rows, step, count, weights, columns, out, limit); break;
+    case 5: filter_rows_by_2<5>(rows, step, count, weights, columns, out, limit); break;
+    case 6: filter_rows_by_2<6>(rows, step, count, weights, columns, out, limit); break;
+    default: filter_rows_by_2<7>(rows, step, count, weights, columns, out, limit); break;
+  }
+  return count;
 }
 
 template <typename T>
-SHIFTABLE_INLINE bool filtered_by_2(const RowTranspose<float>& transpose, int count, const T* const* rows,
-                                    const float* row_weights, const T* readable, T* out, const T* limit) {
+SHIFTABLE_INLINE int64_t rows_by_2(const RowTranspose<float>& transpose, const AxisTables& vertical, int64_t y, int64_t,
+                                   const T* grad, int64_t row_size, const T* readable, T* out, const T* limit, float) {
+  constexpr int kMost = 16;
   const AxisTables& columns = transpose.tables();
-  const int64_t outputs = columns.axis.outputs;
-  if (!is_by_2(columns.axis, transpose.inner()) || count == 0 ||
-      !readable_in_blocks(count, rows, outputs, kLanes<float>, readable))
-    return false;
-  prefetch(reinterpret_cast<const char*>(rows[count - 1]) + 4096, outputs * sizeof(T) / 2);
+  const AxisTable& table = vertical.transpose;
+  const int64_t first = table.first[y];
+  const auto count = static_cast<int>(table.first[y + 1] - first);
+  if (!is_by_2(columns.axis, transpose.inner()) || count == 0 || count > kMost) return 0;
+  const T* rows[kMost];
+  for (int k = 0; k < count; ++k) rows[k] = grad + table.index[first + k] * row_size;
+  if (!readable_in_blocks(count, rows, row_size, kLanes<float>, readable)) return 0;
+  prefetch(reinterpret_cast<const char*>(rows[count - 1]) + 4096, row_size * static_cast<int64_t>(sizeof(T)) / 2);
+  const float* weights = table.weight32.data() + first;
   switch (columns.taps32.size()) {
-    case 2: transpose_rows_by_2<2>(count, rows, row_weights, columns, out, limit); break;
-    case 3: transpose_rows_by_2<3>(count, rows, row_weights, columns, out, limit); break;
-    case 4: transpose_rows_by_2<4>(count, rows, row_weights, columns, out, limit); break;
-    case 5: transpose_rows_by_2<5>(count, rows, row_weights, columns, out, limit); break;
-    case 6: transpose_rows_by_2<6>(count, rows, row_weights, columns, out, limit); break;
-    default: transpose_rows_by_2<7>(count, rows, row_weights, columns, out, limit); break;
+    case 2: transpose_rows_by_2<2>(count, rows, weights, columns, out, limit); break;
+    case 3: transpose_rows_by_2<3>(count, rows, weights, columns, out, limit); break;
+    case 4: transpose_rows_by_2<4>(count, rows, weights, columns, out, limit); break;
+    case 5: transpose_rows_by_2<5>(count, rows, weights, columns, out, limit); break;
+    case 6: transpose_rows_by_2<6>(count, rows, weights, columns, out, limit); break;
+    default: transpose_rows_by_2<7>(count, rows, weights, columns, out, limit); break;
   }
-  return true;
+  return 1;
 }
 
 }  // namespace

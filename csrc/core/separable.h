@@ -58,17 +58,18 @@ struct RowParts {
   SHIFTABLE_INLINE int64_t first_row(int64_t item) const { return item / parts * rows + item % parts * rows / parts; }
 };
 
-// Row: RowFilter<A> or RowTranspose<A>. `vertical` maps `rows_in` rows to its outputs; `fresh` of the rows that an
-// output row reads were not read by the one before.
+// Row: RowFilter<A> or RowTranspose<A>. `vertical`, of `axis`, maps `rows_in` rows to its outputs; `fresh` of the rows
+// that an output row reads were not read by the one before.
 template <typename A, typename T, typename Row>
-void separable(const AxisTable& vertical, int64_t rows_in, int64_t fresh, const Row& row, int64_t blocks, int64_t inner,
-               const T* source, T* target, const Parallel& parallel) {
+void separable(const AxisTables& axis, const AxisTable& vertical, int64_t rows_in, int64_t fresh, const Row& row,
+               int64_t blocks, int64_t inner, const T* source, T* target, const Parallel& parallel) {
   const int64_t row_size = row.pixels() * inner, result_size = row.results() * inner;
   const int64_t rows_out = vertical.outputs();
   const RowParts parts(blocks, rows_out, rows_in * row_size + rows_out * result_size);
   const T* readable = source + blocks * rows_in * row_size;
   const int64_t line_size = row.line_size();
-  const int64_t at_once = line_size * kRowsAtOnce * static_cast<int64_t>(sizeof(A)) <= 32768 ? kRowsAtOnce : 1;
+  int64_t at_once = line_size * kRowsAtOnce * static_cast<int64_t>(sizeof(A)) <= 32768 ? kRowsAtOnce : 1;
+  if (is_by_2(row.tables().axis, inner)) at_once = 1;  // only the odd row then comes this way
   const int64_t most_rows = most_entries(vertical);
   parallel(parts.items, parts.grain, [&](int64_t begin, int64_t end) {
     Scratch<A> lines(line_size * at_once);
@@ -80,21 +81,16 @@ void separable(const AxisTable& vertical, int64_t rows_in, int64_t fresh, const 
     for (int64_t item = begin; item < end; ++item) {
       const int64_t start = parts.block(item) * rows_out, stop = parts.first_row(item + 1);
       const T* image = source + parts.block(item) * rows_in * row_size;
-      for (int64_t o = parts.first_row(item); o < stop; o += at_once) {
-        const int64_t count = stop - o < at_once ? stop - o : at_once;
-        // Rows are written in order, since each may spill into the next: none straight to its place behind one that
-        // waits.
-        int64_t done = 0;
-        for (int64_t r = 0; r < count; ++r) {
-          RowsUnder<A, T> under(vertical, o + r - start, image, row_size, pointers.data());
-          if (done == r && filtered_by_2(row, under.count, under.rows, under.weights, readable,
-                                         target + (o + r) * result_size, limit))
-            ++done;
-          else
-            under.sum(row_size, fresh, prefetch_distance(inner), readable, row.line(lines.data() + r * line_size));
-        }
-        for (int64_t r = done; r < count; ++r)
-          row.apply(row.line(lines.data() + r * line_size), temporary.data(), target + (o + r) * result_size, limit);
+      for (int64_t o = parts.first_row(item), count; o < stop; o += count) {
+        T* out = target + o * result_size;
+        count = rows_by_2(row, axis, o - start, stop - o, image, row_size, readable, out, limit, A{});
+        if (count > 0) continue;
+        count = stop - o < at_once ? stop - o : at_once;
+        for (int64_t r = 0; r < count; ++r)
+          RowsUnder<A, T>(vertical, o + r - start, image, row_size, pointers.data())
+              .sum(row_size, fresh, prefetch_distance(inner), readable, row.line(lines.data() + r * line_size));
+        for (int64_t r = 0; r < count; ++r)
+          row.apply(row.line(lines.data() + r * line_size), temporary.data(), out + r * result_size, limit);
       }
     }
   });

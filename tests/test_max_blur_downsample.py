@@ -233,7 +233,7 @@ def test_cpu_and_cuda_agree(cuda, dtype, border, layout):
         ({"border": "wrap"}, ValueError, f"unknown border 'wrap'; known: {', '.join(_C.borders())}$"),
         ({"taps": ()}, ValueError, "expected at least one tap along the height, got none"),
         ({"taps": ([1], [float("nan")])}, ValueError, "expected finite taps along the width, got nan"),
-        ({"stride": 0}, ValueError, "expected stride >= 1 along the height, got 0"),
+        ({"stride": 0}, ValueError, "expected stride from 1 to 2\\^20 along the height, got 0"),
         ({"stride": (2.5, 2)}, TypeError, r"got \(2\.5, 2\)"),
         ({"kernel_size": 2.0}, TypeError, r"got 2\.0"),
         ({"pad": (1, 1)}, ValueError, r"expected pad \(left, right, top, bottom\), got 2 values"),

@@ -67,7 +67,9 @@ class Line:
 
 
 def _time(function: Callable[[], object]) -> float:
-    return Timer("function()", globals={"function": function}).timeit(1).mean * 1e3
+    threads = torch.get_num_threads()  # a Timer's own default is one
+    timer = Timer("function()", globals={"function": function}, num_threads=threads)
+    return timer.timeit(1).mean * 1e3
 
 
 def floor_of(case: Case) -> Callable[[Tensor], Tensor]:
@@ -82,6 +84,8 @@ def floor_of(case: Case) -> Callable[[Tensor], Tensor]:
 
 def measure(case: Case, rounds: int) -> Line:
     """Compares the candidates' results, warms up, then times all of them in every round."""
+    # Each case's compiled candidates are compiled for it: past a limit they would run uncompiled.
+    torch._dynamo.reset()
     candidates = {**case.candidates, "floor": floor_of(case)}
     ours = next(iter(case.candidates))
     want = case.candidates[ours](case.inputs[0]).double()

@@ -17,8 +17,9 @@ torch.set_num_threads(1)
 faults()
 untuned = faults()
 assert shiftable.tune_allocator() is None
-faults()
-print(untuned, faults())
+for _ in range(16):  # until the heap's first step of 512 MiB has been handed out once
+    faults()
+print(untuned, max(faults() for _ in range(8)))
 """
 
 

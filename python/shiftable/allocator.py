@@ -17,7 +17,8 @@ def tune_allocator() -> str | None:
     setting is the process's own, for everything in it, and cannot be taken back; call it early.
 
     It costs memory: the heap grows in steps of 512 MiB, and what was used at the highest point
-    stays with the process. Torch's tensors on a GPU are not touched.
+    stays with the process. The first few blocks after the call may still be new memory, until the
+    heap's first step has been handed out. Torch's tensors on a GPU are not touched.
 
     Returns:
         None if it was done, else the reason why it could not be.

@@ -10,7 +10,7 @@ void blur_downsample_cpu(const BlurPlan& plan, DType dtype, const void* image, v
     using T = decltype(zero);
     using A = accumulator_t<T>;
     separable<A>(*plan.y, plan.y->forward, plan.y->axis.inputs, stride < 2 ? 1 : 2, RowFilter<A>(*plan.x, plan.inner),
-                 plan.blocks, plan.inner, static_cast<const T*>(image), static_cast<T*>(result), parallel);
+                 plan.blocks, plan.inner, static_cast<const T*>(image), static_cast<T*>(result), Plain{}, parallel);
   });
 }
 
@@ -20,7 +20,7 @@ void blur_downsample_transpose_cpu(const BlurPlan& plan, DType dtype, const void
     using T = decltype(zero);
     using A = accumulator_t<T>;
     separable<A>(*plan.y, plan.y->transpose, plan.y->axis.outputs, 1, RowTranspose<A>(*plan.x, plan.inner), plan.blocks,
-                 plan.inner, static_cast<const T*>(grad), static_cast<T*>(result), parallel);
+                 plan.inner, static_cast<const T*>(grad), static_cast<T*>(result), Plain{}, parallel);
   });
 }
 

@@ -66,6 +66,8 @@ std::shared_ptr<const AxisTables> build(const FilterAxis& axis) {
       if (source != kOutside) touched[source] = true;
     }
   };
+  for (int64_t position = begin; position < end; ++position)
+    tables->source.push_back(border_index(axis.border, position, axis.inputs));
   add_cells(begin, end < 0 ? end : 0);
   add_cells(begin > axis.inputs ? begin : axis.inputs, end);
   for (int64_t i = 0; i < axis.inputs; ++i)

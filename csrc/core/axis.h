@@ -48,6 +48,8 @@ struct AxisTables {
     int64_t position, source;
   };
   std::vector<Cell> cells;
+  // The pixel under every position that the filter reads, from -pad_before on, or kOutside.
+  std::vector<int64_t> source;
 };
 
 // The tables of an axis; the last few are kept for each thread, since building one costs microseconds.

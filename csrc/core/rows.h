@@ -6,6 +6,7 @@
 #include <new>
 
 #include "core/axis.h"
+#include "core/prologue.h"
 #include "core/simd.h"
 
 namespace shiftable {
@@ -15,16 +16,19 @@ namespace {
 template <typename A, int kSmallBytes = 8192>
 class Scratch {
  public:
-  SHIFTABLE_INLINE explicit Scratch(int64_t count) {
-    if (count > kSmall) {
-      heap_ = static_cast<A*>(std::aligned_alloc(64, (count * sizeof(A) + 63) / 64 * 64));
-      if (heap_ == nullptr) throw std::bad_alloc();
-    }
-  }
+  SHIFTABLE_INLINE Scratch() = default;
+  SHIFTABLE_INLINE explicit Scratch(int64_t count) { reserve(count); }
   SHIFTABLE_INLINE ~Scratch() { std::free(heap_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   SHIFTABLE_INLINE A* data() { return heap_ != nullptr ? heap_ : small_; }
+
+  // Called once, before anything is stored.
+  SHIFTABLE_INLINE void reserve(int64_t count) {
+    if (count <= kSmall) return;
+    heap_ = static_cast<A*>(std::aligned_alloc(64, (count * sizeof(A) + 63) / 64 * 64));
+    if (heap_ == nullptr) throw std::bad_alloc();
+  }
 
  private:
   static constexpr int64_t kSmall = kSmallBytes / sizeof(A);
@@ -65,18 +69,6 @@ SHIFTABLE_INLINE const double* taps_of<double>(const AxisTables& tables) {
 
 // -- sums of rows --------------------------------------------------------------------------------
 
-// How pixels become accumulators as they are read: as they are.
-struct Plain {
-  template <typename A, typename T>
-  SHIFTABLE_INLINE Vec<A> vector(const T* p, int64_t) const {
-    return load_as(p, A{});
-  }
-  template <typename A, typename T>
-  SHIFTABLE_INLINE A scalar(const T* p, int64_t) const {
-    return static_cast<A>(*p);
-  }
-};
-
 // out[j] = sum over k of weights[k] * rows[k][j], for j of 0 .. count - 1; N rows, or `n` of them for N = 0. Whole
 // vectors are read while they end before `readable` (the end of the tensor), and stored while they end within `room`.
 template <int N, typename A, typename T, typename Out, typename Read>
@@ -101,9 +93,9 @@ __attribute__((noinline)) void sum_rows_of(int n, const T* const* rows, const A*
   const auto at = [&](int k) SHIFTABLE_LAMBDA { return N > 0 ? r[k] : rows[k]; };
   const auto weight = [&](int k) SHIFTABLE_LAMBDA { return N > 0 ? w[k] : splat(weights[k]); };
   const auto vector_at = [&](int64_t j) SHIFTABLE_LAMBDA {
-    Vec<A> sum = read.template vector<A>(at(0) + j, j) * weight(0);
+    Vec<A> sum = read.vector(load_as(at(0) + j, A{}), j) * weight(0);
 #pragma GCC unroll 8
-    for (int k = 1; k < taps; ++k) sum = fma(read.template vector<A>(at(k) + j, j), weight(k), sum);
+    for (int k = 1; k < taps; ++k) sum = fma(read.vector(load_as(at(k) + j, A{}), j), weight(k), sum);
     return sum;
   };
   int64_t j = 0;
@@ -112,8 +104,8 @@ __attribute__((noinline)) void sum_rows_of(int n, const T* const* rows, const A*
   for (const int64_t stop = whole < safe ? whole : safe; j < stop; j += L) store_as(out + j, vector_at(j));
   for (; j < count && j <= safe; j += L) store_some<A>(out + j, vector_at(j), count - j, room - j);
   for (; j < count; ++j) {  // the last few of the tensor
-    A sum = read.template scalar<A>(at(0) + j, j) * weights[0];
-    for (int k = 1; k < taps; ++k) sum = fma(read.template scalar<A>(at(k) + j, j), weights[k], sum);
+    A sum = read.scalar(static_cast<A>(at(0)[j]), j) * weights[0];
+    for (int k = 1; k < taps; ++k) sum = fma(read.scalar(static_cast<A>(at(k)[j]), j), weights[k], sum);
     out[j] = static_cast<Out>(sum);
   }
 }

@@ -35,6 +35,8 @@ using Vec = typename Simd<A>::type;
 template <typename A>
 constexpr int64_t kLanes = kVectorBytes / sizeof(A);
 
+using Words = Simd<uint32_t>::type;  // kLanes<float> of 32 bits
+
 // Whole numbers as wide as A.
 template <typename A>
 struct BitsOf {
@@ -101,6 +103,51 @@ SHIFTABLE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 #endif
 }
 
+// The larger of two numbers, b where they are equal or either is a NaN: what the processors' own instructions do.
+SHIFTABLE_INLINE Vec<float> larger_number(Vec<float> a, Vec<float> b) {
+#if defined(__AVX512F__)
+  return (Vec<float>)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (Vec<float>)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__x86_64__)
+  return (Vec<float>)_mm_max_ps((__m128)a, (__m128)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+SHIFTABLE_INLINE Vec<double> larger_number(Vec<double> a, Vec<double> b) { return a > b ? a : b; }
+
+// Whether any of the numbers looked at was a NaN.
+class NanSeen {
+ public:
+#if defined(__AVX512F__)
+  SHIFTABLE_INLINE void look_at(Vec<float> a, Vec<float> b) {
+    seen_ |= _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_UNORD_Q);
+  }
+  template <typename V>
+  SHIFTABLE_INLINE void look_at(V a, V b) {
+    for (size_t i = 0; i < sizeof(V) / sizeof(a[0]); ++i) seen_ |= a[i] != a[i] || b[i] != b[i];
+  }
+  SHIFTABLE_INLINE bool any() const { return seen_ != 0; }
+
+ private:
+  unsigned seen_ = 0;
+#else
+  template <typename V>
+  SHIFTABLE_INLINE void look_at(V a, V b) {
+    seen_ |= bit_copy<Words>((a != a) | (b != b));
+  }
+  SHIFTABLE_INLINE bool any() const {
+    uint32_t all = 0;
+    for (int i = 0; i < kLanes<float>; ++i) all |= seen_[i];
+    return all != 0;
+  }
+
+ private:
+  Words seen_{};
+#endif
+};
+
 // -- memory, as accumulators ---------------------------------------------------------------------
 
 template <typename A>
@@ -115,7 +162,6 @@ SHIFTABLE_INLINE void store(A* p, Vec<A> v) {
   std::memcpy(p, &v, sizeof(v));
 }
 
-using Words = Simd<uint32_t>::type;                        // kLanes<float> of 32 bits
 using HalfWords = Simd<uint16_t, kVectorBytes / 2>::type;  // as many of 16 bits
 using Bytes = Simd<uint8_t, kVectorBytes / 4>::type;       // as many of 8 bits
 
@@ -174,14 +220,26 @@ SHIFTABLE_INLINE Vec<A> load_as(const T* p, A) {
   return v;
 }
 
+// The first `wanted` numbers, at most a vector, and zeros.
+template <typename A, typename T>
+SHIFTABLE_INLINE Vec<A> load_some(const T* p, int64_t wanted) {
+  Vec<A> v = splat(A(0));
+  for (int64_t i = 0; i < wanted && i < kLanes<A>; ++i) v[i] = static_cast<A>(p[i]);
+  return v;
+}
+
 SHIFTABLE_INLINE void store_as(float* p, Vec<float> v) { store(p, v); }
 SHIFTABLE_INLINE void store_as(double* p, Vec<double> v) { store(p, v); }
 
-SHIFTABLE_INLINE void store_as(BFloat16* p, Vec<float> v) {
+// The floats that lie nearest among those whose lower half is zero, but for that half.
+SHIFTABLE_INLINE Words rounded_to_bfloat16(Vec<float> v) {
   const Words words = bit_copy<Words>(v);
-  const Words even = (words + 0x7fffu + ((words >> 16) & 1u)) >> 16;
-  const Words nan = (words >> 16) | 0x40u;
-  const HalfWords half = narrow(v == v ? even : nan);
+  const Words even = words + 0x7fffu + ((words >> 16) & 1u);
+  return v == v ? even : words | 0x400000u;  // a NaN stays a NaN
+}
+
+SHIFTABLE_INLINE void store_as(BFloat16* p, Vec<float> v) {
+  const HalfWords half = narrow(rounded_to_bfloat16(v) >> 16);
   std::memcpy(p, &half, sizeof(half));
 }
 
@@ -265,6 +323,26 @@ template <int S, int I, typename A>
 SHIFTABLE_INLINE Vec<A> interleaved(const Vec<A>* p) {
   return interleaved_of<S, I, A>(p, std::make_integer_sequence<int, static_cast<int>(kLanes<A>)>{});
 }
+
+// Stores even[0], odd[0], even[1], odd[1], ...
+template <typename T>
+SHIFTABLE_INLINE void store_pairs(T* p, Vec<float> even, Vec<float> odd) {
+  const Vec<float> pair[2] = {even, odd};
+  store_as(p, interleaved<2, 0, float>(pair));
+  store_as(p + kLanes<float>, interleaved<2, 1, float>(pair));
+}
+SHIFTABLE_INLINE void store_pairs(BFloat16* p, Vec<float> even, Vec<float> odd) {
+  const Words words = (rounded_to_bfloat16(even) >> 16) | (rounded_to_bfloat16(odd) & 0xffff0000u);
+  std::memcpy(p, &words, sizeof(words));
+}
+
+// Memory to ask for while rows are filtered: of the image at hand, a little ahead of what is read. The processor's own
+// prefetch follows neither the rows of a plane, which are short, nor several long rows side by side.
+struct Ahead {
+  const char* from;  // in place of the first row's newest rows
+  int64_t row;       // bytes of an image row
+  int64_t number;    // bytes of a number
+};
 
 // Brings the lines of p .. p + bytes into the cache; never faults, wherever p points.
 SHIFTABLE_INLINE void prefetch(const void* p, int64_t bytes) {

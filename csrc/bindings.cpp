@@ -11,18 +11,23 @@
 namespace py = pybind11;
 
 STABLE_TORCH_LIBRARY(shiftable, m) {
-  m.def(
-      "blur_downsample(Tensor image, float[] taps_y, float[] taps_x, int[] stride, str border, int[]? pad)"
-      " -> Tensor");
-  m.def(
-      "blur_downsample_transpose(Tensor grad, SymInt height, SymInt width, float[] taps_y, float[] taps_x,"
-      " int[] stride, str border, int[]? pad) -> Tensor");
-  const std::string max_blur =
-      "int[] kernel_size, float[] taps_y, float[] taps_x, int[] stride, str border, int[]? pad, int[] max_pad,"
-      " int[] dilation, bool ceil_mode) -> Tensor";
-  m.def(("max_blur_downsample(Tensor image, " + max_blur).c_str());
-  m.def(("max_blur_downsample_gather(Tensor values, Tensor image, " + max_blur).c_str());
-  m.def(("max_blur_downsample_transpose(Tensor grad, Tensor image, " + max_blur).c_str());
+  const auto define = [&m](const std::string& schema) { m.def(schema.c_str()); };
+  const std::string filter = "float[] taps_y, float[] taps_x, int[] stride, str border, int[]? pad";
+  const std::string out = ", Tensor(a!) out) -> ()";
+  define("blur_downsample(Tensor image, " + filter + ") -> Tensor");
+  define("blur_downsample_out(Tensor image, " + filter + out);
+  define("blur_downsample_transpose(Tensor grad, SymInt height, SymInt width, " + filter + ") -> Tensor");
+  define("blur_downsample_transpose_out(Tensor grad, " + filter + out);
+  const std::string prologue = "Tensor scale, Tensor bias, bool relu, " + filter;
+  define("blur_downsample_prologue(Tensor image, " + prologue + ") -> Tensor");
+  define("blur_downsample_prologue_out(Tensor image, " + prologue + out);
+  define("blur_downsample_prologue_transpose(Tensor grad, Tensor image, " + prologue + ") -> (Tensor, Tensor, Tensor)");
+  const std::string max_blur = "int[] kernel_size, " + filter + ", int[] max_pad, int[] dilation, bool ceil_mode";
+  define("max_blur_downsample(Tensor image, " + max_blur + ") -> Tensor");
+  define("max_blur_downsample_out(Tensor image, " + max_blur + out);
+  define("max_blur_downsample_gather(Tensor values, Tensor image, " + max_blur + ") -> Tensor");
+  define("max_blur_downsample_transpose(Tensor grad, Tensor image, " + max_blur + ") -> Tensor");
+  define("max_blur_downsample_transpose_out(Tensor grad, Tensor image, " + max_blur + out);
   m.def(
       "take_windows(Tensor images, Tensor corners, SymInt[] size, str border, float[]? fill, str interpolation,"
       " float[]? scale, float[]? bias, ScalarType dtype, bool channels_last) -> Tensor");

@@ -24,26 +24,76 @@ inline std::vector<int64_t> shape_of(const Tensor& tensor) {
   return {sizes.begin(), sizes.end()};
 }
 
-// A 4-D tensor whose memory runs (N, H, W, C) and not also (N, C, H, W).
-inline bool is_channels_last(const Tensor& tensor) {
-  if (tensor.dim() != 4 || tensor.is_contiguous()) return false;
-  const int64_t order[] = {1, 3, 2, 0};
+// Whether memory runs (N, C, H, W), or (N, H, W, C), without gaps. Axes of one pixel may have any stride.
+inline bool is_dense(const Tensor& tensor, bool channels_last) {
+  const int64_t d = tensor.dim();
   int64_t expected = 1;
-  for (int64_t d : order) {
-    if (tensor.size(d) != 1 && tensor.stride(d) != expected) return false;
-    expected *= tensor.size(d);
-  }
+  const auto follows = [&](int64_t axis) {
+    const bool dense = tensor.size(axis) == 1 || tensor.stride(axis) == expected;
+    expected *= tensor.size(axis);
+    return dense;
+  };
+  if (channels_last) return d == 4 && follows(1) && follows(3) && follows(2) && follows(0);
+  for (int64_t axis = d - 1; axis >= 0; --axis)
+    if (!follows(axis)) return false;
   return true;
 }
 
-// The tensor itself where it is dense in its own format, else an NCHW copy.
+// A 4-D tensor whose memory runs (N, H, W, C) and not also (N, C, H, W).
+inline bool is_channels_last(const Tensor& tensor) { return !tensor.is_contiguous() && is_dense(tensor, true); }
+
+// The tensor itself where it is dense in this format, else a copy that is.
 inline Tensor dense(const Tensor& tensor, bool channels_last) {
+  if (is_dense(tensor, channels_last)) return tensor;
   return torch::stable::contiguous(tensor, channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
 }
 
+// Memory for a result. (aoti_torch_empty_strided goes straight to the allocator, torch::stable::empty by way of the
+// dispatcher, which costs more than a small filter.)
 inline Tensor empty_on(const Tensor& like, const std::vector<int64_t>& shape, ScalarType dtype, bool channels_last) {
-  return torch::stable::empty(shape, dtype, std::nullopt, like.device(), std::nullopt,
-                              channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+  const size_t d = shape.size();
+  std::vector<int64_t> strides(d);
+  int64_t next = 1;
+  const auto place = [&](size_t axis) {
+    strides[axis] = next;
+    next *= shape[axis] > 1 ? shape[axis] : 1;
+  };
+  if (channels_last)
+    for (const size_t axis : {1, 3, 2, 0}) place(axis);
+  else
+    for (size_t axis = d; axis-- > 0;) place(axis);
+  AtenTensorHandle handle = nullptr;
+  int32_t device_type = 0, device_index = 0;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &device_index));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(d), shape.data(), strides.data(),
+                                                         static_cast<int32_t>(dtype), device_type, device_index,
+                                                         &handle));
+  return Tensor(handle);
+}
+
+// Bytes from a tensor's first number to behind its last.
+inline std::pair<const char*, const char*> memory_of(const Tensor& tensor) {
+  const char* begin = static_cast<const char*>(tensor.const_data_ptr());
+  int64_t last = 0;
+  for (int64_t axis = 0; axis < tensor.dim(); ++axis) {
+    if (tensor.size(axis) == 0) return {begin, begin};
+    last += (tensor.size(axis) - 1) * tensor.stride(axis);
+  }
+  return {begin, begin + (last + 1) * tensor.element_size()};
+}
+
+// Checks an `out` that is to hold a result in the memory format of the image that it is made from.
+inline void check_out(const char* op, const Tensor& out, const std::vector<int64_t>& shape, const Tensor& image,
+                      bool channels_last) {
+  check(shape_of(out) == shape && out.scalar_type() == image.scalar_type(), op, "expected out of shape ",
+        shape_text(shape), " and the image's dtype, got shape ", shape_text(shape_of(out)), " and torch scalar type ",
+        torch::headeronly::toString(out.scalar_type()));
+  check(is_dense(out, channels_last), op, "expected out dense and ", channels_last ? "channels_last" : "contiguous",
+        ", as the result for this image is, got other strides");
+  const auto [out_begin, out_end] = memory_of(out);
+  const auto [begin, end] = memory_of(image);
+  check(out_end <= begin || end <= out_begin, op, "expected out in memory of its own, got memory of the image");
 }
 
 inline DType dtype_of(const char* op, ScalarType type, bool allow_uint8 = false) {
@@ -63,6 +113,7 @@ inline DType dtype_of(const char* op, ScalarType type, bool allow_uint8 = false)
 
 inline Parallel torch_threads() {
   return {[](int64_t count, int64_t grain, void (*body)(const void*, int64_t, int64_t), const void* context) {
+    if (count <= grain) return body(context, 0, count);  // one thread: no need to ask
     torch::stable::parallel_for(0, count, grain, [=](int64_t begin, int64_t end) { body(context, begin, end); });
   }};
 }

@@ -35,9 +35,25 @@ BlurPlan plan_blur(const char* op, const std::vector<int64_t>& shape, bool chann
 // The result's shape: the image's with the last two sizes replaced.
 std::vector<int64_t> blurred_shape(const std::vector<int64_t>& shape, const BlurPlan& plan);
 
+// What is done to pixels as they are read: y = scale * x + bias of their channel, then max(y, 0) with `relu`.
+struct Prologue {
+  const void* scale;  // one a channel, in the type that sums are in: float, or double for float64
+  const void* bias;
+  bool relu;
+  int64_t channels;
+};
+
 SHIFTABLE_CPU_DECLARE(void blur_downsample_cpu(const BlurPlan& plan, DType dtype, const void* image, void* result,
                                                const Parallel& parallel);
                       void blur_downsample_transpose_cpu(const BlurPlan& plan, DType dtype, const void* grad,
-                                                         void* result, const Parallel& parallel);)
+                                                         void* result, const Parallel& parallel);
+                      void blur_downsample_prologue_cpu(const BlurPlan& plan, DType dtype, const void* image,
+                                                        const Prologue& prologue, void* result,
+                                                        const Parallel& parallel);
+                      // The gradients of the image, and of the scale and the bias, which are of the prologue's type.
+                      void blur_downsample_prologue_transpose_cpu(const BlurPlan& plan, DType dtype, const void* grad,
+                                                                  const void* image, const Prologue& prologue,
+                                                                  void* result, void* scale_grad, void* bias_grad,
+                                                                  const Parallel& parallel);)
 
 }  // namespace shiftable

@@ -14,6 +14,9 @@ constexpr int64_t kRowsAtOnce = 8;
 // How far ahead of the newest rows memory is asked for, in bytes.
 SHIFTABLE_INLINE int64_t prefetch_distance(int64_t inner) { return inner == 1 ? 8192 : 2048; }
 
+// Rows are summed in strips of this length, so that all of a strip stays in the cache.
+constexpr int64_t kStripBytes = 1024;
+
 // The rows that output row `o` of a vertical map reads, and their weights.
 template <typename A, typename T>
 struct RowsUnder {
@@ -32,7 +35,7 @@ struct RowsUnder {
   template <typename Read>
   SHIFTABLE_INLINE void sum(int64_t row_size, int64_t fresh, int64_t ahead, const T* readable, A* line,
                             const Read& read) {
-    constexpr int64_t kStrip = 1024 / static_cast<int64_t>(sizeof(T));
+    constexpr int64_t kStrip = kStripBytes / static_cast<int64_t>(sizeof(T));
     for (int64_t j = 0; j < row_size; j += kStrip) {
       const int64_t size = row_size - j < kStrip ? row_size - j : kStrip;
       for (int k = count < fresh ? 0 : static_cast<int>(count - fresh); k < count; ++k)
@@ -82,16 +85,16 @@ SHIFTABLE_INLINE int64_t write_at_once(const RowFilter<float>& filter, const Axi
   return filter_at_once(filter, rows, readable, out, limit, read, ahead);
 }
 
-template <typename T>
+template <typename T, typename Out>
 SHIFTABLE_INLINE int64_t write_at_once(const RowTranspose<float>& transpose, const AxisTables&, int64_t, int64_t,
-                                       const RowsUnder<float, T>& under, int64_t, const T* readable, T* out,
-                                       const T* limit, const Plain&) {
+                                       const RowsUnder<float, T>& under, int64_t, const T* readable, Out* out,
+                                       const Out* limit, const Plain&) {
   return transpose_at_once(transpose, RowsOf<T>{under.rows, under.count, under.weights}, readable, out, limit);
 }
 
-template <typename Row, typename T, typename Read>
+template <typename Row, typename T, typename Out, typename Read>
 SHIFTABLE_INLINE int64_t write_at_once(const Row&, const AxisTables&, int64_t, int64_t, const RowsUnder<double, T>&,
-                                       int64_t, const T*, T*, const T*, const Read&) {
+                                       int64_t, const T*, Out*, const Out*, const Read&) {
   return 0;
 }
 

@@ -512,18 +512,6 @@ void scatter_row(const Windows& w, WinnerRing<A>& ring, int64_t y, T* out, const
   collect<0>(places.data(), count, w.row_size, out, limit);
 }
 
-// A row of the map's gradient.
-template <typename T>
-SHIFTABLE_INLINE bool grad_row_at_once(const RowTranspose<float>& row, const RowsUnder<float, T>& under,
-                                       const T* readable, float* out, const float* limit) {
-  return transpose_at_once(row, RowsOf<T>{under.rows, under.count, under.weights}, readable, out, limit) > 0;
-}
-template <typename T>
-SHIFTABLE_INLINE bool grad_row_at_once(const RowTranspose<double>&, const RowsUnder<double, T>&, const T*, double*,
-                                       const double*) {
-  return false;
-}
-
 template <typename A, typename T>
 void transpose(const MaxBlurPlan& plan, const Windows& w, const T* grad, const T* image, T* result,
                const Parallel& parallel) {
@@ -557,7 +545,7 @@ void transpose(const MaxBlurPlan& plan, const Windows& w, const T* grad, const T
           // Past the row lies the margin, where no window wins: what is stored there is never read.
           A* out = map.grads(my);
           const A* out_limit = out + w.map_size + kLanes<A>;
-          if (!grad_row_at_once(row, under, grad_readable, out, out_limit)) {
+          if (write_at_once(row, *plan.blur.y, my, 1, under, grad_row, grad_readable, out, out_limit, Plain{}) == 0) {
             under.sum(grad_row, 1, prefetch_distance(w.inner), grad_readable, row.line(line.data()), Plain{});
             row.apply(row.line(line.data()), temporary.data(), out, out_limit);
           }

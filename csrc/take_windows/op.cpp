@@ -24,13 +24,6 @@ bool is_integer(ScalarType type) {
          type == ScalarType::Byte;
 }
 
-// Elements from a tensor's first to its last, both counted.
-int64_t storage_extent(const Tensor& tensor) {
-  int64_t last = 0;
-  for (int64_t d = 0; d < tensor.dim(); ++d) last += (tensor.size(d) - 1) * tensor.stride(d);
-  return last + 1;
-}
-
 std::vector<Corner> corners_of(const char* op, const Tensor& corners) {
   check(is_float(corners.scalar_type()) || is_integer(corners.scalar_type()), op,
         "expected corners of an integer or floating dtype, got torch scalar type ",
@@ -79,10 +72,9 @@ void forward_out(Tensor images, Tensor corners, std::string border, std::optiona
   const bool channels_last = layout.channel == 1 && layout.x == shape[2] && layout.y == shape[2] * shape[4];
   check((planar || channels_last) && layout.image == size && (shape[0] == 1 || out.stride(0) == shape[1] * size), op,
         "expected out dense, contiguous or channels_last, got other strides");
-  const auto begin = [](const Tensor& tensor) { return static_cast<const char*>(tensor.const_data_ptr()); };
-  const char* image_end = begin(images) + storage_extent(images) * images.element_size();
-  check(out.numel() == 0 || begin(out) + out.numel() * out.element_size() <= begin(images) || image_end <= begin(out),
-        op, "expected out in memory of its own, got memory of the images");
+  const auto [out_begin, out_end] = memory_of(out);
+  const auto [begin, end] = memory_of(images);
+  check(out_end <= begin || end <= out_begin, op, "expected out in memory of its own, got memory of the images");
   if (out.numel() == 0) return;
   const std::vector<Corner> at = corners_of(op, corners);
   SHIFTABLE_CPU(take_windows_cpu)(plan, at.data(), shape_of(corners).size() == 3, in, layout_of(images),

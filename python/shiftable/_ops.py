@@ -64,6 +64,18 @@ def _(grad, height, width, taps_y, taps_x, stride, border, pad):  # type: ignore
     return _empty(grad, (*grad.shape[:-2], height, width), grad.dtype, keeps_channels_last(grad))
 
 
+@register_fake("shiftable::blur_downsample_prologue")
+def _(image, scale, bias, relu, *arguments):  # type: ignore[no-untyped-def]
+    size = _blurred(*image.shape[-2:], *arguments[:3], arguments[4])
+    return _empty(image, (*image.shape[:-2], *size), image.dtype, keeps_channels_last(image))
+
+
+@register_fake("shiftable::blur_downsample_prologue_transpose")
+def _(grad, image, scale, bias, relu, *arguments):  # type: ignore[no-untyped-def]
+    result = _empty(image, image.shape, image.dtype, keeps_channels_last(image))
+    return result, torch.empty_like(scale), torch.empty_like(bias)
+
+
 def _blur_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.size = inputs[0].shape[-2:]
     ctx.filter = inputs[1:]
@@ -86,6 +98,59 @@ register_autograd(
     "shiftable::blur_downsample_transpose",
     _blur_transpose_backward,
     setup_context=_blur_transpose_setup,
+)
+
+
+def _prologue_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.arguments = inputs[3:]
+
+
+def _prologue_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    grads = ops.blur_downsample_prologue_transpose(grad, *ctx.saved_tensors, *ctx.arguments)
+    return *grads, *[None] * 6
+
+
+def _prologue_transpose_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.arguments = inputs[4:]
+
+
+def _prologue_transpose_backward(
+    ctx: Any, image_tangent: Tensor, scale_tangent: Tensor, bias_tangent: Tensor
+) -> tuple[Any, ...]:
+    """Seldom wanted, so written with torch's own operators, in the type that sums are in.
+
+    With h the blur's transpose of the gradient and m where the prologue let a pixel x through, the
+    forward is (m h scale, sum of m h x, sum of m h).
+    """
+    grad, image, scale, bias = ctx.saved_tensors
+    relu, *arguments = ctx.arguments
+    scale, bias, scale_tangent, bias_tangent = (
+        tensor[:, None, None] for tensor in (scale, bias, scale_tangent, bias_tangent)
+    )
+    x, tangent = image.to(scale.dtype), image_tangent.to(scale.dtype)
+    through = (x * scale + bias > 0) if relu else torch.ones_like(x, dtype=torch.bool)
+    transposed = ops.blur_downsample_transpose(grad, *image.shape[-2:], *arguments)
+    h = transposed.to(scale.dtype) * through
+    moved = through * (tangent * scale + scale_tangent * x + bias_tangent)
+    every_axis_but_channels = [axis for axis in range(image.dim()) if axis != image.dim() - 3]
+    return (
+        ops.blur_downsample(moved.to(grad.dtype), *arguments),
+        (h * scale_tangent).to(image.dtype),
+        (h * tangent).sum(every_axis_but_channels),
+        None,
+        *[None] * 6,
+    )
+
+
+register_autograd(
+    "shiftable::blur_downsample_prologue", _prologue_backward, setup_context=_prologue_setup
+)
+register_autograd(
+    "shiftable::blur_downsample_prologue_transpose",
+    _prologue_transpose_backward,
+    setup_context=_prologue_transpose_setup,
 )
 
 
@@ -165,11 +230,6 @@ def _(images, corners, size, border, fill, interpolation, scale, bias, dtype, ch
     return _empty(images, (n * s, c, *size), dtype, channels_last).view(n, s, c, *size)
 
 
-@register_fake("shiftable::take_windows_out")
-def _(images, corners, border, fill, interpolation, scale, bias, out):  # type: ignore[no-untyped-def]
-    return None
-
-
 @register_fake("shiftable::take_windows_transpose")
 def _(grad, corners, height, width, border, interpolation, scale, dtype, channels_last):  # type: ignore[no-untyped-def]
     n, _, c = grad.shape[:3]
@@ -206,3 +266,21 @@ register_autograd(
     _windows_transpose_backward,
     setup_context=_windows_transpose_setup,
 )
+
+
+# -- results written to memory that is there ------------------------------------------------------
+
+
+def _out_fake(*arguments: Any) -> None:
+    """Nothing is returned; `out` is what it was."""
+
+
+for _name in (
+    "blur_downsample_out",
+    "blur_downsample_transpose_out",
+    "blur_downsample_prologue_out",
+    "max_blur_downsample_out",
+    "max_blur_downsample_transpose_out",
+    "take_windows_out",
+):
+    register_fake(f"shiftable::{_name}", _out_fake)

@@ -51,12 +51,22 @@ def blur_downsample(
     *,
     border: Border = "reflect",
     pad: tuple[int, int, int, int] | None = None,
+    prologue_scale: Tensor | None = None,
+    prologue_bias: Tensor | None = None,
+    prologue_relu: bool = False,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Low-passes an image along rows and columns, then keeps every `stride`-th pixel.
 
-    1. Pixels outside the image follow `border`.
-    2. `taps` are correlated along the height, then along the width.
-    3. Of the result, rows 0, s, 2s, ... and columns 0, s, 2s, ... are computed, and no others.
+    1. Every pixel x of channel c becomes `y = prologue_scale[c] * x + prologue_bias[c]`, and
+       `max(y, 0)` with `prologue_relu`; without a prologue it stays as it is.
+    2. Pixels outside the image follow `border`, which acts on the result of 1.
+    3. `taps` are correlated along the height, then along the width.
+    4. Of the result, rows 0, s, 2s, ... and columns 0, s, 2s, ... are computed, and no others.
+
+    All in one pass: no padded copy and nothing of the image's size is written. A batch norm in
+    evaluation is a prologue with `scale = weight / sqrt(running_var + eps)` and
+    `bias = norm.bias - running_mean * scale`.
 
     Equals `image[..., ::s, ::s]` when `taps` is `(1.0,)`.
 
@@ -69,13 +79,19 @@ def blur_downsample(
             `torch.nn.functional.pad`, but for any H, W >= 1 and any number of taps.
         pad: `(left, right, top, bottom)` pixels, negative to crop; by default `(k - 1) // 2` before
             and `k // 2` after for k taps, so that `ceil(H / stride)` rows come out.
+        prologue_scale: `(C,)`, of any floating dtype; 1 by default.
+        prologue_bias: `(C,)`, of any floating dtype; 0 by default.
+        prologue_relu: cut off what is below 0.
+        out: a tensor to write to in place of a new one, of the result's shape, dtype and memory
+            format. No gradient passes it.
 
     Returns:
         `(N, C, H', W')` or `(C, H', W')` with `H' = (H + top + bottom - k) // stride + 1`, in the
         image's dtype, device and memory format.
 
     Raises:
-        ValueError: for a shape, dtype, border, stride, taps or pad outside the above.
+        ValueError: for a shape, dtype, border, stride, taps or pad outside the above, or an `out`
+            where a gradient is wanted.
 
     References:
         Zhang, Making Convolutional Networks Shift-Invariant Again (ICML 2019), section 3.
@@ -88,10 +104,51 @@ def blur_downsample(
                  [ 8.5000, 10.0000]]])
         >>> torch.equal(blur_downsample(image, (1.0,)), image[..., ::2, ::2])
         True
+        >>> blur_downsample(image, (1.0,), prologue_bias=torch.tensor([-5.0]), prologue_relu=True)
+        tensor([[[0., 0.],
+                 [3., 5.]]])
     """
-    return ops.blur_downsample(  # type: ignore[no-any-return]
-        image, *_taps_pair(taps), _pair(stride), border, None if pad is None else list(pad)
+    blur = (*_taps_pair(taps), _pair(stride), border, None if pad is None else list(pad))
+    if prologue_scale is None and prologue_bias is None and not prologue_relu:
+        return _run(ops.blur_downsample, ops.blur_downsample_out, (image, *blur), out)
+    prologue = (
+        _prologue(image, "prologue_scale", prologue_scale, 1.0),
+        _prologue(image, "prologue_bias", prologue_bias, 0.0),
     )
+    arguments = (image, *prologue, prologue_relu, *blur)
+    return _run(ops.blur_downsample_prologue, ops.blur_downsample_prologue_out, arguments, out)
+
+
+def _run(operator: Any, into_out: Any, arguments: tuple[Any, ...], out: Tensor | None) -> Tensor:
+    """Calls the operator, or its form that writes into `out`."""
+    if out is None:
+        return operator(*arguments)  # type: ignore[no-any-return]
+    _refuse_gradient(operator.__name__, *arguments, out)
+    into_out(*arguments, out)
+    return out
+
+
+def _refuse_gradient(name: str, *arguments: Any) -> None:
+    """Refuses `out` where a gradient would be lost."""
+    if torch.is_grad_enabled() and any(getattr(a, "requires_grad", False) for a in arguments):
+        raise ValueError(
+            f"{name}: expected no gradient with out, got a tensor that requires one; leave out "
+            "away, or run under torch.no_grad()"
+        )
+
+
+def _prologue(image: Tensor, name: str, values: Tensor | None, default: float) -> Tensor:
+    """One number a channel, in the dtype that the kernels sum in."""
+    dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
+    channels = image.shape[-3] if image.dim() >= 3 else 0
+    if values is None:
+        return torch.full((channels,), default, dtype=dtype, device=image.device)
+    if values.shape != (channels,) or not values.is_floating_point():
+        raise ValueError(
+            f"blur_downsample: expected {name} of shape ({channels},) and a floating dtype, got "
+            f"{tuple(values.shape)} and {values.dtype}"
+        )
+    return values.to(dtype).contiguous()
 
 
 def max_blur_downsample(
@@ -105,6 +162,7 @@ def max_blur_downsample(
     max_pad: int | tuple[int, int] = 0,
     dilation: int | tuple[int, int] = 1,
     ceil_mode: bool = False,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Takes the largest value of every window at stride 1, then low-passes and downsamples.
 
@@ -123,6 +181,7 @@ def max_blur_downsample(
         ceil_mode: round the output size up, `ceil((Hm + top + bottom - k) / stride) + 1` rows for a
             max map of Hm rows, so that a ceil-mode pool keeps its size when it is mended (but for
             pools whose last window starts in the padding, which `torch.nn.MaxPool2d` drops).
+        out: as in `blur_downsample`.
 
     Returns:
         The blurred, downsampled max map, in the image's dtype, device and memory format. NaN is the
@@ -141,7 +200,7 @@ def max_blur_downsample(
         tensor([[[ 7.5000,  8.5000],
                  [11.5000, 12.5000]]])
     """
-    return ops.max_blur_downsample(  # type: ignore[no-any-return]
+    arguments = (
         image,
         _pair(kernel_size),
         *_taps_pair(taps),
@@ -152,6 +211,7 @@ def max_blur_downsample(
         _pair(dilation),
         ceil_mode,
     )
+    return _run(ops.max_blur_downsample, ops.max_blur_downsample_out, arguments, out)
 
 
 def take_windows(
@@ -268,11 +328,7 @@ def _windows_into(
     memory_format: torch.memory_format | None,
 ) -> Tensor:
     """`take_windows` with `out`."""
-    if torch.is_grad_enabled() and (images.requires_grad or out.requires_grad):
-        raise ValueError(
-            "take_windows: expected no gradient with out, got a tensor that requires one; leave out "
-            "away, or run under torch.no_grad()"
-        )
+    _refuse_gradient("take_windows", images, out)
     if tuple(out.shape[-2:]) != size or dtype not in (None, out.dtype) or memory_format is not None:
         raise ValueError(
             f"take_windows: expected out of size {size} and dtype {dtype or out.dtype}, which also "

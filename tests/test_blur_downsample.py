@@ -39,6 +39,11 @@ CASES = [
         ]
     ],
     *[(shape, (5, 4), (2, 2), None) for shape in SHAPES],
+    # Pixels of many channels, and rows of many of them.
+    *[((1, 37, 9, 8), (taps, taps), (2, 2), None) for taps in range(2, 8)],
+    *[((1, 19, 5, 70), (taps, taps), (2, 2), None) for taps in (2, 5, 7)],
+    *[((1, 67, 6, 9), (taps, taps), (3, 3), None) for taps in (2, 5, 7)],
+    ((1, 67, 6, 9), (4, 3), (2, 2), (3, 0, -1, 2)),
 ]  # fmt: skip
 TAPS = (asymmetric(3), asymmetric(4))
 ARGUMENTS = (*TAPS, [2, 1], "reflect", [1, 2, 0, 3])  # of the operators themselves
@@ -124,12 +129,25 @@ def test_gradient_of_channels_last_is_channels_last():
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("requires_grad", [False, True])
 def test_registration(name, layout, requires_grad):
-    image = torch.randn(2, 3, 8, 6)
-    tensor, arguments = {
-        "blur_downsample": (image, ARGUMENTS),
-        "blur_downsample_transpose": (ops.blur_downsample(image, *ARGUMENTS), (8, 6, *ARGUMENTS)),
-    }[name]
-    opcheck(getattr(ops, name), (LAYOUTS[layout](tensor).requires_grad_(requires_grad), *arguments))
+    if requires_grad and name.endswith("_out"):
+        pytest.skip("no gradient passes out")
+    given = LAYOUTS[layout](torch.randn(2, 3, 8, 6))
+    image, grad = given, LAYOUTS[layout](ops.blur_downsample(given, *ARGUMENTS))
+    scale, bias = torch.randn(2, 3)
+    first, *arguments = {
+        "blur_downsample": (image, *ARGUMENTS),
+        "blur_downsample_out": (image, *ARGUMENTS, ops.blur_downsample(image, *ARGUMENTS)),
+        "blur_downsample_transpose": (grad, 8, 6, *ARGUMENTS),
+        "blur_downsample_transpose_out": (
+            grad, *ARGUMENTS, ops.blur_downsample_transpose(grad, 8, 6, *ARGUMENTS),
+        ),
+        "blur_downsample_prologue": (image, scale, bias, True, *ARGUMENTS),
+        "blur_downsample_prologue_out": (
+            image, scale, bias, True, *ARGUMENTS, ops.blur_downsample(image, *ARGUMENTS),
+        ),
+        "blur_downsample_prologue_transpose": (grad, image, scale, bias, True, *ARGUMENTS),
+    }[name]  # fmt: skip
+    opcheck(getattr(ops, name), (first.requires_grad_(requires_grad), *arguments))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -1,4 +1,4 @@
-"""Builds shiftable._C by driving csrc/CMakeLists.txt; everything else is in pyproject.toml."""
+"""Builds shiftable._C and _eager by driving csrc/CMakeLists.txt; all else is in pyproject.toml."""
 
 import os
 import subprocess
@@ -7,15 +7,17 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 HERE = Path(__file__).parent.resolve()
 CUDA = {"": "AUTO", "1": "ON", "0": "OFF"}  # SHIFTABLE_CUDA: where nvcc is, demanded, left out
 
 
 class CMakeBuild(build_ext):
-    """Configures, compiles and installs the one extension module."""
+    """Configures, compiles and installs the extension modules, each a target of that name."""
 
     def build_extension(self, ext: Extension) -> None:
+        name = ext.name.rpartition(".")[2]
         target = Path(self.get_ext_fullpath(ext.name)).resolve().parent
         build = HERE / "build" / f"cmake-{sys.implementation.cache_tag}"
         cuda = os.environ.get("SHIFTABLE_CUDA", "")
@@ -29,8 +31,8 @@ class CMakeBuild(build_ext):
             f"-DSHIFTABLE_CUDA={CUDA[cuda]}",
             f"-DSHIFTABLE_CUDA_ARCHITECTURES={os.environ.get('SHIFTABLE_CUDA_ARCHITECTURES', '90')}",
         ]  # fmt: skip
-        compile_ = ["cmake", "--build", str(build)]
-        install = ["cmake", "--install", str(build), "--prefix", str(target)]
+        compile_ = ["cmake", "--build", str(build), "--target", name]
+        install = ["cmake", "--install", str(build), "--prefix", str(target), "--component", name]
         # Ninja as installed beside this Python, which need not be on PATH.
         tools = {
             **os.environ,
@@ -38,12 +40,15 @@ class CMakeBuild(build_ext):
         }
         for command in (configure, compile_, install):
             if code := subprocess.run(command, env=tools).returncode:
-                raise SystemExit(
-                    f"{' '.join(command[:2])} failed ({code}); its message stands above"
-                )
+                message = f"{' '.join(command[:2])} failed ({code}); its message stands above"
+                raise CompileError(message) if ext.optional else SystemExit(message)
 
 
 setup(
-    ext_modules=[Extension("shiftable._C", sources=[])],
+    ext_modules=[
+        Extension("shiftable._C", sources=[]),
+        # Fits one version of torch; the package does without it, a little slower on small tensors.
+        Extension("shiftable._eager", sources=[], optional=True),
+    ],
     cmdclass={"build_ext": CMakeBuild},
 )

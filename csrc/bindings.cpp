@@ -7,6 +7,7 @@
 #include "core/border.h"
 #include "core/variants.h"
 #include "cuda_devices.h"
+#include "eager.h"
 
 namespace py = pybind11;
 
@@ -39,6 +40,33 @@ STABLE_TORCH_LIBRARY(shiftable, m) {
       " str interpolation, float[]? scale, ScalarType dtype, bool channels_last) -> Tensor");
 }
 
+namespace shiftable {
+namespace {
+
+// The variant is looked up when a kernel is called, as the operators do.
+const EagerKernels eager_kernels = {
+    &plan_blur,
+    &plan_max_blur,
+    &blurred_shape,
+    [](const BlurPlan& plan, DType dtype, const void* image, void* result, const Parallel& parallel) {
+      SHIFTABLE_CPU(blur_downsample_cpu)(plan, dtype, image, result, parallel);
+    },
+    [](const BlurPlan& plan, DType dtype, const void* grad, void* result, const Parallel& parallel) {
+      SHIFTABLE_CPU(blur_downsample_transpose_cpu)(plan, dtype, grad, result, parallel);
+    },
+    [](const MaxBlurPlan& plan, DType dtype, const void* values, const void* image, void* result,
+       const Parallel& parallel) {
+      SHIFTABLE_CPU(max_blur_downsample_gather_cpu)(plan, dtype, values, image, result, parallel);
+    },
+    [](const MaxBlurPlan& plan, DType dtype, const void* grad, const void* image, void* result,
+       const Parallel& parallel) {
+      SHIFTABLE_CPU(max_blur_downsample_transpose_cpu)(plan, dtype, grad, image, result, parallel);
+    },
+};
+
+}  // namespace
+}  // namespace shiftable
+
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Kernels of shiftable; importing it registers torch.ops.shiftable.";
   m.def("borders", [] {
@@ -58,6 +86,7 @@ PYBIND11_MODULE(_C, m) {
     for (const auto variant : shiftable::runnable_variants()) names.append(shiftable::variant_name(variant));
     return names;
   });
+  m.attr("eager_kernels") = py::capsule(&shiftable::eager_kernels, shiftable::kEagerKernels);
   m.def("build_info", [] {
     py::dict info;
     info["compiler"] = SHIFTABLE_COMPILER;

@@ -3,7 +3,9 @@
 Fake kernels repeat one rule of the C++ side, the size of an output; a test compares the two.
 """
 
+import os
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -13,6 +15,23 @@ from torch.library import register_autograd, register_fake
 from shiftable import _C as _C  # importing it registers the operators
 
 ops = torch.ops.shiftable
+
+
+def _load_eager() -> Any:
+    """The short way for small tensors on the CPU, or None: it serves the torch it was built with.
+
+    SHIFTABLE_EAGER=0 leaves it out.
+    """
+    built = _C.build_info()["torch"].partition("+")[0]
+    if os.environ.get("SHIFTABLE_EAGER") == "0" or torch.__version__.partition("+")[0] != built:
+        return None
+    try:
+        return import_module("shiftable._eager")
+    except ImportError:
+        return None
+
+
+eager = _load_eager()
 
 
 def keeps_channels_last(image: Tensor) -> bool:
@@ -65,8 +84,9 @@ def _(grad, height, width, taps_y, taps_x, stride, border, pad):  # type: ignore
 
 
 @register_fake("shiftable::blur_downsample_prologue")
-def _(image, scale, bias, relu, *arguments):  # type: ignore[no-untyped-def]
-    size = _blurred(*image.shape[-2:], *arguments[:3], arguments[4])
+def _(image, scale, bias, relu, taps_y, taps_x, stride, border, pad):  # type: ignore[no-untyped-def]
+    height, width = image.shape[-2:]
+    size = _blurred(height, width, taps_y, taps_x, stride, pad)
     return _empty(image, (*image.shape[:-2], *size), image.dtype, keeps_channels_last(image))
 
 

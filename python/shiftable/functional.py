@@ -1,13 +1,14 @@
 """The public operators, and their reference documentation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from operator import index
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from shiftable._ops import keeps_channels_last, ops
+from shiftable._ops import eager, keeps_channels_last, ops
 
 Border = Literal["reflect", "replicate", "circular", "constant"]
 Interpolation = Literal["linear", "cubic", "lanczos3"]
@@ -42,6 +43,31 @@ def _channels(value: float | Sequence[float] | None) -> list[float] | None:
     if value is None:
         return None
     return [float(value)] if isinstance(value, int | float) else [float(v) for v in value]
+
+
+def _short_way(image: Tensor, make: Callable[..., Any], *arguments: Any) -> Tensor | None:
+    """The result without the dispatcher, where the tensor and the arguments allow it."""
+    plain = type(image) is Tensor or type(image) is nn.Parameter
+    if eager is None or not plain or torch.compiler.is_compiling():
+        return None
+    try:
+        return eager.call(image, make(*arguments))  # type: ignore[no-any-return]
+    except TypeError:  # a list has no hash; whatever else is wrong, the operator says
+        return None
+
+
+@lru_cache(256, typed=True)
+def _blur_filter(
+    taps: Taps, stride: int | tuple[int, int], border: str, pad: tuple[int, ...] | None
+) -> Any:
+    return eager.Filter(*_taps_pair(taps), _pair(stride), border, pad)
+
+
+@lru_cache(256, typed=True)
+def _max_blur_filter(kernel_size: Any, taps: Taps, *arguments: Any) -> Any:
+    stride, border, pad, max_pad, dilation, ceil_mode = arguments
+    window = _pair(max_pad), _pair(dilation), ceil_mode
+    return eager.Filter(_pair(kernel_size), *_taps_pair(taps), _pair(stride), border, pad, *window)
 
 
 def blur_downsample(
@@ -108,8 +134,13 @@ def blur_downsample(
         tensor([[[0., 0.],
                  [3., 5.]]])
     """
+    plain = prologue_scale is None and prologue_bias is None and not prologue_relu
+    if plain and out is None:
+        result = _short_way(image, _blur_filter, taps, stride, border, pad)
+        if result is not None:
+            return result
     blur = (*_taps_pair(taps), _pair(stride), border, None if pad is None else list(pad))
-    if prologue_scale is None and prologue_bias is None and not prologue_relu:
+    if plain:
         return _run(ops.blur_downsample, ops.blur_downsample_out, (image, *blur), out)
     prologue = (
         _prologue(image, "prologue_scale", prologue_scale, 1.0),
@@ -200,6 +231,11 @@ def max_blur_downsample(
         tensor([[[ 7.5000,  8.5000],
                  [11.5000, 12.5000]]])
     """
+    if out is None:
+        pool = (kernel_size, taps, stride, border, pad, max_pad, dilation, ceil_mode)
+        result = _short_way(image, _max_blur_filter, *pool)
+        if result is not None:
+            return result
     arguments = (
         image,
         _pair(kernel_size),

@@ -54,14 +54,14 @@ inline Tensor empty_on(const Tensor& like, const std::vector<int64_t>& shape, Sc
   const size_t d = shape.size();
   std::vector<int64_t> strides(d);
   int64_t next = 1;
-  const auto place = [&](size_t axis) {
+  const auto place = [&](size_t axis, int64_t least) {
     strides[axis] = next;
-    next *= shape[axis] > 1 ? shape[axis] : 1;
+    next *= shape[axis] > least ? shape[axis] : least;
   };
   if (channels_last)
-    for (const size_t axis : {1, 3, 2, 0}) place(axis);
+    for (const size_t axis : {1, 3, 2, 0}) place(axis, 0);
   else
-    for (size_t axis = d; axis-- > 0;) place(axis);
+    for (size_t axis = d; axis-- > 0;) place(axis, 1);  // as torch, which counts an empty axis as one here alone
   AtenTensorHandle handle = nullptr;
   int32_t device_type = 0, device_index = 0;
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));

@@ -478,3 +478,35 @@ def test_out_may_not_be_the_images():
     images = torch.zeros(1, 3, 8, 8)
     with pytest.raises(ValueError, match="memory of its own"):
         take_windows(images, torch.tensor([[0, 0]]), (8, 8), out=images[:, None])
+
+
+@pytest.mark.parametrize("border", _C.borders())
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16], ids=str)
+def test_many_windows_are_each_its_own(border, layout, dtype):
+    """Those with the same fraction are cut from one large window; the bits stay the same."""
+    images = LAYOUTS[layout](torch.randint(1, 200, (2, 3, 9, 20)).to(dtype))
+    whole = torch.cartesian_prod(torch.arange(-3.0, 4), torch.arange(-2.0, 5))
+    alone = torch.tensor([[0.3, 0.1], [400.0, -300.5], [2.5, 1.7]])
+    corners = torch.cat([whole, whole + 0.5, alone, whole + torch.tensor([0.25, 0.0])])
+    options = {"border": border, "fill": (7.0, 8.0, 9.0), "scale": (0.5, 1.5, 2.5), "bias": 0.25}
+    got = take_windows(images, corners, (7, 18), dtype=torch.float32, **options)
+    for number, corner in enumerate(corners):
+        want = take_windows(images, corner[None], (7, 18), dtype=torch.float32, **options)
+        assert torch.equal(got[:, number], want[:, 0])
+
+
+@pytest.mark.parametrize("size", [(64, 96), (61, 37)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("fraction", [0, 0.5])
+def test_results_larger_than_the_cache(size, memory_format, dtype, fraction):
+    """They are written around it; in parts they are not, and their bits are the same."""
+    corners = torch.cartesian_prod(torch.arange(40), torch.arange(60))
+    corners = corners[: (36 << 20) // (3 * size[0] * size[1] * dtype.itemsize) + 1] + fraction
+    images = torch.randn(1, 3, 50, 70).to(dtype)
+    options = {"border": "reflect", "memory_format": memory_format, "dtype": dtype}
+    got = take_windows(images, corners, size, **options)
+    assert got.numel() * dtype.itemsize > 32 << 20
+    parts = [take_windows(images, part, size, **options) for part in corners.split(100)]
+    assert torch.equal(got, torch.cat(parts, 1))

@@ -209,6 +209,11 @@ SHIFTABLE_INLINE Vec<float> load_as(const Half* p, float) {
 SHIFTABLE_INLINE Vec<float> load_as(const uint8_t* p, float) {
   Bytes bytes;
   std::memcpy(&bytes, p, sizeof(bytes));
+#if defined(__AVX512F__)
+  return bit_copy<Vec<float>>(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bit_copy<__m128i>(bytes))));
+#elif defined(__AVX2__)
+  return bit_copy<Vec<float>>(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bit_copy<int64_t>(bytes)))));
+#endif
   return __builtin_convertvector(__builtin_convertvector(bytes, Simd<int32_t>::type), Vec<float>);
 }
 
@@ -238,21 +243,28 @@ SHIFTABLE_INLINE Words rounded_to_bfloat16(Vec<float> v) {
   return v == v ? even : words | 0x400000u;  // a NaN stays a NaN
 }
 
-SHIFTABLE_INLINE void store_as(BFloat16* p, Vec<float> v) {
-  const HalfWords half = narrow(rounded_to_bfloat16(v) >> 16);
-  std::memcpy(p, &half, sizeof(half));
+// The numbers as they lie in memory, for the types that a vector of floats can become.
+SHIFTABLE_INLINE Vec<float> packed_as(float, Vec<float> v) { return v; }
+SHIFTABLE_INLINE HalfWords packed_as(BFloat16, Vec<float> v) { return narrow(rounded_to_bfloat16(v) >> 16); }
+SHIFTABLE_INLINE HalfWords packed_as(Half, Vec<float> v) {
+#if defined(__AVX512F__)
+  return bit_copy<HalfWords>(_mm512_cvtps_ph(bit_copy<__m512>(v), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif defined(__F16C__)
+  return bit_copy<HalfWords>(_mm256_cvtps_ph(bit_copy<__m256>(v), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#else
+  HalfWords half;
+  for (int i = 0; i < kLanes<float>; ++i) half[i] = Half(v[i]).bits;
+  return half;
+#endif
 }
 
+SHIFTABLE_INLINE void store_as(BFloat16* p, Vec<float> v) {
+  const HalfWords half = packed_as(BFloat16{}, v);
+  std::memcpy(p, &half, sizeof(half));
+}
 SHIFTABLE_INLINE void store_as(Half* p, Vec<float> v) {
-#if defined(__AVX512F__)
-  const __m256i half = _mm512_cvtps_ph(bit_copy<__m512>(v), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const HalfWords half = packed_as(Half{}, v);
   std::memcpy(p, &half, sizeof(half));
-#elif defined(__F16C__)
-  const __m128i half = _mm256_cvtps_ph(bit_copy<__m256>(v), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  std::memcpy(p, &half, sizeof(half));
-#else
-  for (int i = 0; i < kLanes<float>; ++i) p[i] = Half(v[i]);
-#endif
 }
 
 template <typename T, typename A, typename V>
@@ -343,6 +355,28 @@ struct Ahead {
   int64_t row;       // bytes of an image row
   int64_t number;    // bytes of a number
 };
+
+// Stores around the cache, which would only hold back what is larger than it; whoever uses it ends with a
+// stream_fence. `p` is aligned to the vector.
+template <typename V>
+SHIFTABLE_INLINE void stream(void* p, V v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64) return _mm512_stream_si512(static_cast<__m512i*>(p), bit_copy<__m512i>(v));
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof(V) == 32) return _mm256_stream_si256(static_cast<__m256i*>(p), bit_copy<__m256i>(v));
+#endif
+#if defined(__x86_64__)
+  if constexpr (sizeof(V) == 16) return _mm_stream_si128(static_cast<__m128i*>(p), bit_copy<__m128i>(v));
+#endif
+  std::memcpy(p, &v, sizeof(v));
+}
+
+SHIFTABLE_INLINE void stream_fence() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
 
 // Brings the lines of p .. p + bytes into the cache; never faults, wherever p points.
 SHIFTABLE_INLINE void prefetch(const void* p, int64_t bytes) {

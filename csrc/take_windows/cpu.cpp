@@ -1,292 +1,7 @@
-#include <cmath>
-
-#include "core/rows.h"
-#include "take_windows/plan.h"
+#include "take_windows/taker.h"
 
 namespace shiftable {
 namespace {
-
-// -- taps between pixels -------------------------------------------------------------------------
-
-constexpr int kMostTaps = 6;
-
-// The filter that reads between pixels: tap k weighs the pixel at `first + k` past the corner.
-struct Taps {
-  int64_t first = 0;
-  int count = 1;
-  double weight[kMostTaps] = {1.0};
-};
-
-double cubic(double t) {  // Keys 1981, a = -0.5
-  constexpr double a = -0.5;
-  t = std::fabs(t);
-  if (t < 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
-  return t < 2 ? ((a * t - 5 * a) * t + 8 * a) * t - 4 * a : 0;
-}
-
-double lanczos3(double t) {
-  constexpr double pi = 3.14159265358979323846;
-  if (t == 0) return 1;
-  if (std::fabs(t) >= 3) return 0;
-  return 3 * std::sin(pi * t) * std::sin(pi * t / 3) / (pi * pi * t * t);
-}
-
-// Taps for a corner `fraction` past a pixel; they sum to 1. On the pixel itself there is one tap,
-// so whole corners read exact values however they were given.
-Taps fractional_taps(Interpolation interpolation, double fraction) {
-  if (fraction == 0) return {};
-  if (interpolation == Interpolation::linear) return {0, 2, {1 - fraction, fraction}};
-  const int64_t reach = interpolation == Interpolation::cubic ? 2 : 3;
-  Taps taps{1 - reach, 0, {}};
-  double sum = 0;
-  for (int64_t k = 1 - reach; k <= reach; ++k) {
-    const double t = static_cast<double>(k) - fraction;
-    taps.weight[taps.count] = reach == 2 ? cubic(t) : lanczos3(t);
-    sum += taps.weight[taps.count++];
-  }
-  for (int k = 0; k < taps.count; ++k) taps.weight[k] /= sum;
-  return taps;
-}
-
-// One axis of one window. Position j of its own line of count + taps - 1 pixels is pixel start + j of the image while j
-// lies in inside_begin .. inside_end - 1; elsewhere the border says which.
-template <typename A>
-struct WindowAxis {
-  int taps;
-  A weight[kMostTaps];
-  int64_t start, span, inputs;
-  int64_t inside_begin, inside_end;
-  Border border;
-
-  WindowAxis(int64_t corner, const Taps& filter, int64_t count, int64_t pixels, Border rule)
-      : taps(filter.count), start(corner + filter.first), span(count + filter.count - 1), inputs(pixels), border(rule) {
-    for (int k = 0; k < taps; ++k) weight[k] = static_cast<A>(filter.weight[k]);
-    const auto clamped = [&](int64_t j) { return j < 0 ? 0 : j > span ? span : j; };
-    inside_begin = clamped(-start);
-    inside_end = clamped(inputs - start);
-    if (inside_end < inside_begin) inside_end = inside_begin;
-  }
-  SHIFTABLE_INLINE int64_t source(int64_t j) const { return border_index(border, start + j, inputs); }
-};
-
-template <typename A>
-struct Window {
-  WindowAxis<A> y, x;
-
-  Window(const WindowPlan& plan, const Corner& corner)
-      : y(corner.y, fractional_taps(plan.interpolation, corner.fraction_y), plan.window_height, plan.height,
-          plan.border),
-        x(corner.x, fractional_taps(plan.interpolation, corner.fraction_x), plan.window_width, plan.width,
-          plan.border) {}
-};
-
-// -- storing -------------------------------------------------------------------------------------
-
-// Results larger than this are written around the cache, which could not hold them.
-constexpr int64_t kStreamBytes = int64_t{32} << 20;
-
-// Copies around the cache; the caller ends with `stream_fence`.
-SHIFTABLE_INLINE void stream_copy(void* to, const void* from, int64_t bytes) {
-  auto* target = static_cast<char*>(to);
-  const auto* source = static_cast<const char*>(from);
-#if defined(__x86_64__)
-  int64_t head = static_cast<int64_t>(-reinterpret_cast<uintptr_t>(target) & 63);
-  if (head > bytes) head = bytes;
-  std::memcpy(target, source, head);
-  int64_t at = head;
-  for (; at + 64 <= bytes; at += 64) {
-#if defined(__AVX512F__)
-    _mm512_stream_si512(reinterpret_cast<__m512i*>(target + at), _mm512_loadu_si512(source + at));
-#elif defined(__AVX2__)
-    for (int i = 0; i < 64; i += 32)
-      _mm256_stream_si256(reinterpret_cast<__m256i*>(target + at + i),
-                          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source + at + i)));
-#else
-    for (int i = 0; i < 64; i += 16)
-      _mm_stream_si128(reinterpret_cast<__m128i*>(target + at + i),
-                       _mm_loadu_si128(reinterpret_cast<const __m128i*>(source + at + i)));
-#endif
-  }
-  std::memcpy(target + at, source + at, bytes - at);
-#else
-  std::memcpy(target, source, bytes);
-#endif
-}
-
-SHIFTABLE_INLINE void stream_fence() {
-#if defined(__x86_64__)
-  _mm_sfence();
-#endif
-}
-
-// -- windows -------------------------------------------------------------------------------------
-
-template <typename In, typename Out>
-using wider_t = std::conditional_t<std::is_same_v<In, double> || std::is_same_v<Out, double>, double, float>;
-
-// Writes windows row by row. A row holds `inner` numbers a pixel: 1 in a plane, all channels in channels_last.
-template <typename In, typename Out>
-class Taker {
-  using A = wider_t<In, Out>;
-  static constexpr int64_t L = kLanes<A>;
-
- public:
-  Taker(const WindowPlan& plan, const Layout& from, const In* images, int64_t inner, bool stream)
-      : plan_(plan),
-        from_(from),
-        inner_(inner),
-        stream_(stream),
-        packed_(from.x == inner && (inner == 1 || from.channel == 1)),
-        readable_(images + (plan.images - 1) * from.image + (plan.channels - 1) * from.channel +
-                  (plan.height - 1) * from.y + (plan.width - 1) * from.x + 1),
-        line_((plan.window_width + kMostTaps) * inner + 2 * L),
-        filtered_(plan.window_width * inner + 2 * L),
-        out_(plan.window_width * inner + 2 * L),
-        scale_(plan.window_width * inner + 2 * L),
-        bias_(plan.window_width * inner + 2 * L) {}
-
-  // The first channel of the rows to come.
-  void channel(int64_t c) {
-    channel_ = c;
-    if (!plan_.affine) return;
-    for (int64_t i = 0; i < plan_.window_width * inner_; ++i) {
-      scale_.data()[i] = static_cast<A>(plan_.scale[c + i % inner_]);
-      bias_.data()[i] = static_cast<A>(plan_.bias[c + i % inner_]);
-    }
-  }
-
-  // Row y of a window, of the image at `image`.
-  void row(const Window<A>& window, int64_t y, const In* image, Out* to) {
-    const int64_t size = plan_.window_width * inner_;
-    const In* plane = image + channel_ * from_.channel;
-    Out* place = stream_ ? out_.data() : to;
-    if (window.y.taps == 1 && window.x.taps == 1 && !plan_.affine && std::is_same_v<In, Out>) {
-      copy_row(window.x, window.y.source(y), plane, place);
-    } else {
-      sum_columns(window, y, plane);
-      const A* line = line_.data();
-      if (window.x.taps > 1) {
-        const A* taps[kMostTaps];
-        for (int k = 0; k < window.x.taps; ++k) taps[k] = line + k * inner_;
-        sum_rows(window.x.taps, taps, window.x.weight, size, line + window.x.span * inner_ + L, filtered_.data(),
-                 size + L);
-        line = filtered_.data();
-      }
-      const int64_t room = stream_ ? size + L : size;
-      for (int64_t j = 0; j < size; j += L) {
-        Vec<A> value = load(line + j);
-        if (plan_.affine) value = fma(value, load(scale_.data() + j), load(bias_.data() + j));
-        store_some<A>(place + j, value, size - j, room - j);
-      }
-    }
-    if (stream_) stream_copy(to, out_.data(), size * sizeof(Out));
-  }
-
- private:
-  A fill(int64_t c) const { return static_cast<A>(plan_.fill[channel_ + c]); }
-
-  // Pixels as they are.
-  void copy_row(const WindowAxis<A>& x, int64_t source_y, const In* plane, Out* to) const {
-    const auto edge = [&](int64_t begin, int64_t end) {
-      for (int64_t j = begin; j < end; ++j) {
-        const int64_t source_x = x.source(j);
-        for (int64_t c = 0; c < inner_; ++c)
-          to[j * inner_ + c] = source_y == kOutside || source_x == kOutside
-                                   ? static_cast<Out>(fill(c))
-                                   : cast(plane[source_y * from_.y + source_x * from_.x + c * from_.channel]);
-      }
-    };
-    if (source_y == kOutside || !packed_) return edge(0, x.span);
-    edge(0, x.inside_begin);
-    if constexpr (std::is_same_v<In, Out>)
-      std::memcpy(to + x.inside_begin * inner_, plane + source_y * from_.y + (x.start + x.inside_begin) * from_.x,
-                  (x.inside_end - x.inside_begin) * inner_ * sizeof(Out));
-    edge(x.inside_end, x.span);
-  }
-  static SHIFTABLE_INLINE Out cast(In value) {
-    if constexpr (std::is_same_v<In, Out>)
-      return value;
-    else
-      return static_cast<Out>(static_cast<A>(value));
-  }
-
-  // The vertical sums of every pixel of the window's line.
-  void sum_columns(const Window<A>& window, int64_t y, const In* plane) {
-    const WindowAxis<A>& x = window.x;
-    const In* rows[kMostTaps];
-    bool all = true;
-    for (int k = 0; k < window.y.taps; ++k) {
-      const int64_t source_y = window.y.source(y + k);
-      rows[k] = source_y == kOutside ? nullptr : plane + source_y * from_.y;
-      all = all && rows[k] != nullptr;
-    }
-    A* line = line_.data();
-    const int64_t begin = all ? x.inside_begin : 0, end = all ? x.inside_end : 0;
-    if (end > begin) sum_inside(window.y, rows, x.start + begin, end - begin, line + begin * inner_);
-    for (int64_t j = 0; j < x.span; ++j) {
-      if (j == begin && end > begin) j = end;
-      if (j >= x.span) break;
-      const int64_t source_x = x.source(j);
-      for (int64_t c = 0; c < inner_; ++c) {
-        A sum = 0;
-        for (int k = 0; k < window.y.taps; ++k) {
-          const A value = rows[k] == nullptr || source_x == kOutside
-                              ? fill(c)
-                              : static_cast<A>(rows[k][source_x * from_.x + c * from_.channel]);
-          sum =
-              k == 0 ? (window.y.taps == 1 ? value : value * window.y.weight[0]) : fma(value, window.y.weight[k], sum);
-        }
-        line[j * inner_ + c] = sum;
-      }
-    }
-  }
-
-  // Of `count` pixels inside the image, from column `first` on.
-  void sum_inside(const WindowAxis<A>& y, const In* const* rows, int64_t first, int64_t count, A* line) const {
-    const In* at[kMostTaps];
-    for (int k = 0; k < y.taps; ++k) at[k] = rows[k] + first * from_.x;
-    if (packed_) {
-      sum_rows(y.taps, at, y.weight, count * inner_, readable_, line, count * inner_ + L);
-    } else if (inner_ == 3 && from_.x == 1) {  // planes to pixels
-      const A one = 1;
-      A planes[3][kStrip + 16];
-      for (int64_t j = 0; j < count; j += kStrip) {
-        const int64_t size = count - j < kStrip ? count - j : kStrip;
-        for (int64_t c = 0; c < 3; ++c) {
-          const In* plane[kMostTaps];
-          for (int k = 0; k < y.taps; ++k) plane[k] = at[k] + j + c * from_.channel;
-          sum_rows(y.taps, plane, y.taps == 1 ? &one : y.weight, size, readable_, planes[c], size + 16);
-        }
-        for (int64_t i = 0; i < size; i += L) {
-          const Vec<A> parts[3] = {load(planes[0] + i), load(planes[1] + i), load(planes[2] + i)};
-          A* to = line + (j + i) * 3;
-          const int64_t wanted = (size - i) * 3;
-          store_some<A>(to, interleaved<3, 0, A>(parts), wanted, wanted);
-          if (wanted > L) store_some<A>(to + L, interleaved<3, 1, A>(parts), wanted - L, wanted - L);
-          if (wanted > 2 * L) store_some<A>(to + 2 * L, interleaved<3, 2, A>(parts), wanted - 2 * L, wanted - 2 * L);
-        }
-      }
-    } else {
-      for (int64_t j = 0; j < count; ++j)
-        for (int64_t c = 0; c < inner_; ++c) {
-          const int64_t offset = j * from_.x + c * from_.channel;
-          A sum = static_cast<A>(at[0][offset]) * y.weight[0];
-          for (int k = 1; k < y.taps; ++k) sum = fma(static_cast<A>(at[k][offset]), y.weight[k], sum);
-          line[j * inner_ + c] = sum;
-        }
-    }
-  }
-
-  static constexpr int64_t kStrip = 256;
-  const WindowPlan& plan_;
-  const Layout& from_;
-  int64_t inner_, channel_ = 0;
-  bool stream_, packed_;  // packed: the image's numbers lie in the order of the window's
-  const In* readable_;
-  Scratch<A> line_, filtered_;
-  Scratch<Out> out_;
-  Scratch<A> scale_, bias_;
-};
 
 template <typename F>
 SHIFTABLE_INLINE void with_any_type(DType dtype, F&& f) {
@@ -295,22 +10,120 @@ SHIFTABLE_INLINE void with_any_type(DType dtype, F&& f) {
 }
 
 template <typename In, typename Out>
-void take_typed(const WindowPlan& plan, const Corner* corners, bool per_image, const Layout& from, const In* images,
-                const Layout& to, Out* windows, const Parallel& parallel) {
-  const int64_t inner = to.channel == 1 ? plan.channels : 1;
+struct Batch {
+  const WindowPlan& plan;
+  const Corner* corners;
+  bool per_image;
+  const Layout& from;
+  const In* images;
+  const Layout& to;
+  Out* windows;
+
+  // All channels of a pixel lie side by side in the result, or one plane follows another.
+  int64_t inner() const { return to.channel == 1 ? plan.channels : 1; }
+  const Corner& corner(int64_t i) const { return corners[per_image ? i : i % plan.windows]; }
+};
+
+// Windows at corners with the same fraction are crops of one large window, the canvas: with many of them on an image it
+// is computed once, and copied from. Not worth its while for fewer pixels than twice its own, nor where it would not
+// stay in the cache.
+constexpr int64_t kCanvasBytes = int64_t{4} << 20;
+constexpr int kMostCanvases = 16;  // of an image
+
+template <typename In, typename Out>
+class Canvas {
+ public:
+  // Takes windows out of those from `begin` to `end` - 1, of one image, that are not `done`.
+  static void run(const Batch<In, Out>& batch, int64_t begin, int64_t end, bool stream, uint8_t* done) {
+    int64_t next = begin;
+    for (int tried = 0; tried < kMostCanvases; ++tried) {
+      while (next < end && done[next - begin]) ++next;
+      if (next == end) return;
+      const Canvas canvas(batch, begin, end, next, done);
+      if (canvas.pays()) canvas.copy_all(stream, done);
+      ++next;
+    }
+  }
+
+ private:
+  Canvas(const Batch<In, Out>& batch, int64_t begin, int64_t end, int64_t first, const uint8_t* done)
+      : batch_(batch), begin_(begin), end_(end), corner_(batch.corner(first)) {
+    int64_t bottom = corner_.y, right = corner_.x;
+    for (int64_t i = first; i < end; ++i) {
+      if (done[i - begin] || !same_fraction(i)) continue;
+      const Corner& corner = batch.corner(i);
+      corner_.y = corner.y < corner_.y ? corner.y : corner_.y;
+      corner_.x = corner.x < corner_.x ? corner.x : corner_.x;
+      bottom = corner.y > bottom ? corner.y : bottom;
+      right = corner.x > right ? corner.x : right;
+      ++count_;
+    }
+    height_ = bottom - corner_.y + batch.plan.window_height;
+    width_ = right - corner_.x + batch.plan.window_width;
+  }
+
+  bool same_fraction(int64_t i) const {
+    const Corner& corner = batch_.corner(i);
+    return corner.fraction_y == corner_.fraction_y && corner.fraction_x == corner_.fraction_x;
+  }
+
+  bool pays() const {
+    // Corners may lie far apart: first see that the product is a number.
+    if (height_ > kCanvasBytes || width_ > kCanvasBytes) return false;
+    const int64_t pixels = height_ * width_, size = static_cast<int64_t>(sizeof(Out)) * batch_.plan.channels;
+    return pixels <= kCanvasBytes / size && 2 * pixels <= count_ * batch_.plan.window_height * batch_.plan.window_width;
+  }
+
+  void copy_all(bool stream, uint8_t* done) const {
+    const WindowPlan& plan = batch_.plan;
+    const int64_t inner = batch_.inner(), planes = plan.channels / inner, row = width_ * inner;
+    const Layout layout{0, inner > 1 ? 1 : height_ * row, row, inner};
+    Scratch<Out, 64> pixels(planes * height_ * row);
+    Taker<In, Out> taker(plan, {height_, width_}, batch_.from, batch_.images, inner, false);
+    taker.take(corner_, batch_.images + begin_ / plan.windows * batch_.from.image, layout, pixels.data());
+    const int64_t bytes = plan.window_width * inner * static_cast<int64_t>(sizeof(Out));
+    for (int64_t i = begin_; i < end_; ++i) {
+      if (done[i - begin_] || !same_fraction(i)) continue;
+      done[i - begin_] = 1;
+      const Corner& corner = batch_.corner(i);
+      const Out* from = pixels.data() + (corner.y - corner_.y) * row + (corner.x - corner_.x) * inner;
+      for (int64_t c = 0; c < planes; ++c) {
+        for (int64_t y = 0; y < plan.window_height; ++y) {
+          Out* to = batch_.windows + i * batch_.to.image + c * batch_.to.channel + y * batch_.to.y;
+          const Out* line = from + c * layout.channel + y * row;
+          if (stream)
+            stream_copy(to, line, bytes);
+          else
+            std::memcpy(to, line, bytes);
+        }
+      }
+    }
+  }
+
+  const Batch<In, Out>& batch_;
+  int64_t begin_, end_, count_ = 0, height_ = 0, width_ = 0;
+  Corner corner_;  // of the canvas: above and to the left of all its windows
+};
+
+template <typename In, typename Out>
+void take_typed(const Batch<In, Out>& batch, const Parallel& parallel) {
+  const WindowPlan& plan = batch.plan;
   const int64_t pixels = plan.channels * plan.window_height * plan.window_width;
   const int64_t count = plan.images * plan.windows;
   const bool stream = count * pixels * static_cast<int64_t>(sizeof(Out)) > kStreamBytes;
   parallel(count, grain_for(pixels), [&](int64_t begin, int64_t end) {
-    Taker<In, Out> taker(plan, from, images, inner, stream);
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t n = i / plan.windows;
-      const Window<wider_t<In, Out>> window(plan, corners[per_image ? i : i % plan.windows]);
-      for (int64_t c = 0; c < plan.channels; c += inner) {
-        if (inner < plan.channels || i == begin) taker.channel(c);
-        for (int64_t y = 0; y < plan.window_height; ++y)
-          taker.row(window, y, images + n * from.image, windows + i * to.image + c * to.channel + y * to.y);
-      }
+    Taker<In, Out> taker(plan, {plan.window_height, plan.window_width}, batch.from, batch.images, batch.inner(),
+                         stream);
+    Scratch<uint8_t, 1024> done(plan.windows);
+    for (int64_t i = begin, stop; i < end; i = stop) {  // image by image
+      stop = (i / plan.windows + 1) * plan.windows;
+      if (stop > end) stop = end;
+      std::memset(done.data(), 0, stop - i);
+      if (!taker.only_copies()) Canvas<In, Out>::run(batch, i, stop, stream, done.data());
+      for (int64_t j = i; j < stop; ++j)
+        if (!done.data()[j - i])
+          taker.take(batch.corner(j), batch.images + j / plan.windows * batch.from.image, batch.to,
+                     batch.windows + j * batch.to.image);
     }
     if (stream) stream_fence();
   });
@@ -333,7 +146,7 @@ void transpose_typed(const WindowPlan& plan, const Corner* corners, bool per_ima
       std::memset(sums.data(), 0, plane_size * sizeof(A));
       for (int64_t s = 0; s < plan.windows; ++s) {
         const int64_t i = n * plan.windows + s;
-        const Window<A> window(plan, corners[per_image ? i : s]);
+        const Window<A> window(plan, {plan.window_height, plan.window_width}, corners[per_image ? i : s]);
         for (int64_t y = 0; y < plan.window_height; ++y) {
           const In* line = grad + i * from.image + c * from.channel + y * from.y;
           std::memset(row.data(), 0, window.x.span * sizeof(A));
@@ -375,8 +188,14 @@ void take_windows_cpu(const WindowPlan& plan, const Corner* corners, bool per_im
                       const void* images, DType out, const Layout& to, void* windows, const Parallel& parallel) {
   with_any_type(in, [&](auto a) {
     with_any_type(out, [&](auto b) {
-      take_typed(plan, corners, per_image, from, static_cast<const decltype(a)*>(images), to,
-                 static_cast<decltype(b)*>(windows), parallel);
+      const Batch<decltype(a), decltype(b)> batch{plan,
+                                                  corners,
+                                                  per_image,
+                                                  from,
+                                                  static_cast<const decltype(a)*>(images),
+                                                  to,
+                                                  static_cast<decltype(b)*>(windows)};
+      take_typed(batch, parallel);
     });
   });
 }

@@ -80,3 +80,34 @@ def test_a_variant_shares_no_code(variant):
         listed = subprocess.run(["nm", "-C", path], capture_output=True, text=True, check=True)
         shared = [line for line in listed.stdout.splitlines() if f" {'W'} " in line[:20]]
         assert not shared, f"{path.parent.name}: {shared}"
+
+
+@pytest.fixture(scope="module")
+def hashes(tmp_path_factory):
+    """Compiles tests/kernels/hashes.cpp and returns what it prints; skips without the tools."""
+    folder = tmp_path_factory.mktemp("kernels")
+    root = Path(__file__).parent
+
+    def printed(compiler, *flags, runner=()):
+        for tool in (compiler, *runner[:1]):
+            if shutil.which(tool) is None:
+                pytest.skip(f"needs {tool}")
+        sources = [root / "kernels" / "hashes.cpp", *(root.parent / "csrc").glob("*/[pcav]*.cpp")]
+        program = folder / f"hashes-{compiler}"
+        build = [compiler, "-std=c++17", "-O1", "-ffp-contract=off", "-static", "-Wno-psabi",
+                 "-DSHIFTABLE_VARIANT=baseline", f"-I{root.parent / 'csrc'}", *flags,
+                 *sources, "-o", program]  # fmt: skip
+        subprocess.run(build, check=True, timeout=900)
+        done = subprocess.run([*runner, program], capture_output=True, text=True, timeout=600)
+        return done.stdout.splitlines()
+
+    return printed
+
+
+def test_arm64_agrees_bit_for_bit(hashes):
+    """Under emulation, with a processor of x86-64 that fuses multiply and add as arm64 does."""
+    arm64 = hashes("aarch64-linux-gnu-g++", runner=("qemu-aarch64-static",))
+    if "avx2" not in _C.cpu_variants():
+        pytest.skip("this processor does not fuse")
+    assert arm64 == hashes("g++", "-march=x86-64-v3")
+    assert len(arm64) == 4 * 2 * (3 * 7 * 4 + 1)

@@ -8,6 +8,7 @@
 #include "core/variants.h"
 #include "cuda_devices.h"
 #include "eager.h"
+#include "tensors.h"
 
 namespace py = pybind11;
 
@@ -62,6 +63,7 @@ const EagerKernels eager_kernels = {
        const Parallel& parallel) {
       SHIFTABLE_CPU(max_blur_downsample_transpose_cpu)(plan, dtype, grad, image, result, parallel);
     },
+    torch_threads(),
 };
 
 }  // namespace

@@ -3,7 +3,6 @@
 // that torch alone. Beside any other, and for every other tensor, the registered operators do the same.
 #include "eager.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/PythonTorchFunctionTLS.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -37,13 +36,6 @@ struct Filter : torch::CustomClassHolder {
   }
 };
 using FilterPointer = c10::intrusive_ptr<Filter>;
-
-Parallel torch_threads() {
-  return {[](int64_t count, int64_t grain, void (*body)(const void*, int64_t, int64_t), const void* context) {
-    if (count <= grain) return body(context, 0, count);
-    at::parallel_for(0, count, grain, [=](int64_t begin, int64_t end) { body(context, begin, end); });
-  }};
-}
 
 std::optional<DType> dtype_of(const Tensor& tensor) {
   switch (tensor.scalar_type()) {
@@ -86,7 +78,7 @@ Tensor blur(const Tensor& image, const Filter& filter) {
   const BlurPlan plan = kernels->plan_blur("blur_downsample", shape, channels_last, filter.blur(), false);
   const Tensor source = image.contiguous(format(channels_last));
   Tensor result = empty(kernels->blurred_shape(shape, plan), image, channels_last);
-  kernels->blur(plan, *dtype_of(image), source.const_data_ptr(), result.mutable_data_ptr(), torch_threads());
+  kernels->blur(plan, *dtype_of(image), source.const_data_ptr(), result.mutable_data_ptr(), kernels->threads);
   return result;
 }
 
@@ -95,7 +87,7 @@ Tensor blur_transpose(const Tensor& grad, const Ints& shape, const Filter& filte
   const BlurPlan plan = kernels->plan_blur("blur_downsample_transpose", shape, channels_last, filter.blur(), false);
   const Tensor source = grad.contiguous(format(channels_last));
   Tensor result = empty(shape, grad, channels_last);
-  kernels->blur_transpose(plan, *dtype_of(grad), source.const_data_ptr(), result.mutable_data_ptr(), torch_threads());
+  kernels->blur_transpose(plan, *dtype_of(grad), source.const_data_ptr(), result.mutable_data_ptr(), kernels->threads);
   return result;
 }
 
@@ -111,7 +103,7 @@ Tensor max_blur(const Tensor& image, const Filter& filter) {
   const Tensor source = image.contiguous(format(channels_last));
   Tensor result = empty(kernels->blurred_shape(image.sizes().vec(), plan.blur), image, channels_last);
   kernels->max_blur(plan, *dtype_of(image), source.const_data_ptr(), source.const_data_ptr(), result.mutable_data_ptr(),
-                    torch_threads());
+                    kernels->threads);
   return result;
 }
 
@@ -121,7 +113,7 @@ Tensor max_blur_transpose(const Tensor& grad, const Tensor& image, const Filter&
   const Tensor from = grad.contiguous(format(channels_last)), at = image.contiguous(format(channels_last));
   Tensor result = empty(image.sizes(), image, channels_last);
   kernels->max_blur_transpose(plan, *dtype_of(image), from.const_data_ptr(), at.const_data_ptr(),
-                              result.mutable_data_ptr(), torch_threads());
+                              result.mutable_data_ptr(), kernels->threads);
   return result;
 }
 

@@ -1,4 +1,5 @@
-// What the module _C hands to the module _eager: the kernels for the processor at hand, so that they exist once.
+// What the module _C hands to the module _eager: the kernels for the processor at hand, so that they exist once, and
+// torch's threads (at::parallel_for, a template, would run on one where OpenMP is not switched on).
 #pragma once
 
 #include "max_blur_downsample/plan.h"
@@ -13,6 +14,7 @@ struct EagerKernels {
   decltype(&baseline::blur_downsample_transpose_cpu) blur_transpose;
   decltype(&baseline::max_blur_downsample_gather_cpu) max_blur;
   decltype(&baseline::max_blur_downsample_transpose_cpu) max_blur_transpose;
+  Parallel threads;  // torch's
 };
 
 constexpr const char* kEagerKernels = "shiftable.EagerKernels";  // the capsule's name

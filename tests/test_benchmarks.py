@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.speed import page
 from benchmarks.speed.harness import Case, Line, measure, text
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +37,8 @@ def check(stored):
     for line in stored["lines"]:
         assert set(line) == {field.name for field in fields(Line)}
         assert set(line["ratio"]) == set(line["milliseconds"]) - {"shiftable"}
-        assert line["share_of_floor"] > 0
+        assert line["share_of_floor"] is None or line["share_of_floor"] > 0
+        assert not set(line["unequal"]) - set(line["ratio"])
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
@@ -54,5 +56,38 @@ def test_command_writes_results(tmp_path):
     assert done.returncode == 0, done.stderr
     stored = json.loads(path.read_text())
     check(stored)
-    assert len(done.stdout.splitlines()) == len(stored["lines"]) == 3
+    assert len(done.stdout.splitlines()) == len(stored["lines"]) == 4
     assert not any(line["unequal"] for line in stored["lines"])
+
+
+def test_a_run_is_taken_up_where_it_stopped(tmp_path):
+    path = tmp_path / "result.json"
+    command = [
+        sys.executable, "-m", "benchmarks.speed", "--op", "overhead", "--rounds", "2", "--json", path,
+    ]  # fmt: skip
+
+    def run(*options):
+        return subprocess.run(
+            [*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=300
+        )
+
+    assert len(run("--only", "without").stdout.splitlines()) == 1
+    assert len(run().stdout.splitlines()) == 1  # what is left
+    assert run().stdout == ""
+    assert len(json.loads(path.read_text())["lines"]) == 2
+    assert "was measured with allocator and threads" in run("--tune-allocator").stderr
+
+
+def test_the_page_is_what_the_results_say():
+    """Rendered again: python -m benchmarks.speed.page."""
+    assert (ROOT / "docs" / "speed.md").read_text() == page.page(page.results())
+
+
+def test_the_page_tells_losses():
+    line = {
+        "op": "op", "name": "forward", "shape": [1], "dtype": "float32", "layout": "nchw",
+        "ratio": {"slower": 2.0, "faster": 0.5, "wrong": 0.1}, "unequal": ["wrong"],
+    }  # fmt: skip
+    assert list(page.losses({"lines": [line]})) == [
+        "| op forward, 1, float32, nchw | faster | 0.50 |"
+    ]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -100,6 +101,20 @@ def test_leaves_other_tensors_to_the_operators(name, calls):
     assert torch.equal(torch.compile(short, fullgraph=True, backend="eager")(image), want)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(short(image), want)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core only")
+def test_runs_on_all_of_torchs_threads(threads):
+    """Time of the process beyond that of the calling thread."""
+    threads(2)
+    image = torch.randn(8, 64, 112, 112)
+    with torch.inference_mode():
+        blur_downsample(image, TAPS)
+        before = time.process_time(), time.thread_time()
+        for _ in range(20):
+            blur_downsample(image, TAPS)
+        process, caller = time.process_time() - before[0], time.thread_time() - before[1]
+    assert process > 1.5 * caller
 
 
 def test_wrong_arguments_are_refused_as_by_the_operator(calls):

@@ -1,6 +1,7 @@
-"""blur_downsample beside antialiased-cnns' layer, a compiled sum of slices, and near relatives."""
+"""blur_downsample beside the layers of its peers, compiled or not, and near relatives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import product
 
 import torch
 from shiftable import filters
@@ -10,7 +11,8 @@ from torch import Tensor
 from benchmarks.speed import peers
 from benchmarks.speed.harness import Candidate, Case
 
-SHAPES = ((32, 64, 112, 112), (32, 256, 56, 56), (8, 512, 28, 28), (1, 64, 112, 112))
+LARGE, SMALL = (32, 64, 112, 112), (1, 64, 112, 112)
+SHAPES = (LARGE, (32, 256, 56, 56), (8, 512, 28, 28), SMALL, (128, 3, 224, 224))
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 TAPS = (3, 4, 5, 7)
 LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -28,50 +30,83 @@ def with_backward(function: Candidate) -> Candidate:
     return both
 
 
+def images_of(
+    shape: tuple[int, ...], dtype: torch.dtype, memory_format: torch.memory_format
+) -> list[Tensor]:
+    """Random images; two of small ones, so that not all of them stay in the nearest cache."""
+    count = 2 if torch.Size(shape).numel() < 1 << 22 else 1
+    return [
+        torch.randn(shape).to(dtype).contiguous(memory_format=memory_format) for _ in range(count)
+    ]
+
+
 def cases(quick: bool) -> Iterator[Case]:
     """Yields the cases; `quick`: the headline shapes with three and four taps in float32."""
-    shapes = SHAPES[::3] if quick else SHAPES
-    for shape in shapes:
-        for dtype in DTYPES[:1] if quick else DTYPES:
-            for taps in (3, 4) if quick else TAPS:
-                for layout, memory_format in LAYOUTS.items():
-                    yield from _pair(shape, dtype, taps, layout, memory_format)
+    if quick:
+        matrix = product((LARGE, SMALL), DTYPES[:1], (3, 4), LAYOUTS)
+    else:
+        matrix = product(SHAPES, DTYPES, TAPS, LAYOUTS)
+    for shape, dtype, taps, layout in matrix:
+        yield from _cases_of(shape, dtype, taps, layout)
 
 
-def _pair(
-    shape: tuple[int, int, int, int],
-    dtype: torch.dtype,
-    taps: int,
-    layout: str,
-    memory_format: torch.memory_format,
+def _cases_of(
+    shape: tuple[int, int, int, int], dtype: torch.dtype, taps: int, layout: str
 ) -> Iterator[Case]:
-    row = filters.binomial(taps)
-    copies = 2 if shape[0] * shape[1] * shape[2] * shape[3] < 1 << 22 else 1
-    images = [
-        torch.randn(shape).to(dtype).contiguous(memory_format=memory_format) for _ in range(copies)
-    ]
-    compiled = torch.compile(peers.sum_of_slices(taps))
-    candidates: dict[str, Candidate] = {
-        "shiftable": lambda image: blur_downsample(image, row),
-        **peers.blur_layers(taps, shape[1], dtype),
-        "compiled sum of slices": compiled,
-    }
-    others: dict[str, Candidate] = {"avg_pool2d (another filter)": peers.pool(taps)}
-    if taps % 2:
-        others["conv2d, zero padding (another border)"] = peers.zero_padded_convolution(
-            taps, shape[1], dtype
-        )
+    row, channels = filters.binomial(taps), shape[1]
+    images = images_of(shape, dtype, LAYOUTS[layout])
     size = images[0].numel() * images[0].element_size()
+    # Sixteen bits: peers round their weights and their sums.
     tolerance = 1e-5 if dtype == torch.float32 else 5e-2
-    yield Case(
-        "blur_downsample", f"taps {taps} forward", shape, dtype, layout, images, size, size // 4,
-        candidates, tolerance,
-    )  # fmt: skip
-    yield Case(
-        "blur_downsample", f"taps {taps} forward, near relatives", shape, dtype, layout, images,
-        size, size // 4, {"shiftable": candidates["shiftable"], **others}, None,
-    )  # fmt: skip
-    yield Case(
-        "blur_downsample", f"taps {taps} forward + backward", shape, dtype, layout, images,
-        size * 5 // 4, size * 5 // 4, {name: with_backward(f) for name, f in candidates.items()}, tolerance,
-    )  # fmt: skip
+
+    def case(
+        name: str, candidates: Mapping[str, Candidate], equal: bool = True, factor: int = 1
+    ) -> Case:
+        moved = size * 5 // 4 if factor == 2 else size
+        return Case(
+            "blur_downsample", f"taps {taps} {name}", shape, dtype, layout, images,
+            moved, size * 5 // 4 if factor == 2 else size // 4, candidates,
+            tolerance if equal else None,
+        )  # fmt: skip
+
+    def ours(image: Tensor) -> Tensor:
+        return blur_downsample(image, row)
+
+    def ours_with_zeros(image: Tensor) -> Tensor:
+        return blur_downsample(image, row, border="constant")
+
+    # Compiling takes seconds a graph: where it is likely to matter.
+    compiles = dtype == torch.float32 and taps in (3, 4)
+    compiled = peers.compiled_layers(taps, channels, dtype) if compiles else {}
+    layers = {"shiftable": ours, **peers.reflecting_layers(taps, channels, dtype), **compiled}
+    yield case("forward", layers)
+    yield case("forward, out=", {"shiftable": _into_out(images[0], row)})
+    yield case(
+        "forward + transpose, out=", {"shiftable": _there_and_back(images[0], row)}, factor=2
+    )
+    if dtype != torch.float16:
+        zeros = {"shiftable": ours_with_zeros, **peers.zero_padding_layers(taps, channels, dtype)}
+        yield case("forward, zero padding", zeros)
+        relatives = {"shiftable": ours, **peers.near_relatives(taps)}
+        yield case("forward, another filter", relatives, equal=False)
+    if shape in (LARGE, SMALL) and (compiles or taps == 3):
+        yield case("forward + backward", {n: with_backward(f) for n, f in layers.items()}, factor=2)
+
+
+def _into_out(image: Tensor, row: tuple[float, ...]) -> Candidate:
+    out = blur_downsample(image, row)
+    return lambda image: blur_downsample(image, row, out=out)
+
+
+def _there_and_back(image: Tensor, row: tuple[float, ...]) -> Candidate:
+    """The operator and its transpose, without autograd and without new memory."""
+    out, back = blur_downsample(image, row), torch.empty_like(image)
+
+    def both(image: Tensor) -> Tensor:
+        blur_downsample(image, row, out=out)
+        torch.ops.shiftable.blur_downsample_transpose_out(
+            out, row, row, [2, 2], "reflect", None, back
+        )
+        return back
+
+    return both

@@ -30,9 +30,10 @@ class Case:
         layout: `nchw` or `channels_last`.
         inputs: several of them, so that the cache is not what is measured.
         bytes_read: that any implementation must read; 0 where the input is small beside the result.
-        bytes_written: that any implementation must write.
+        bytes_written: that any implementation must write; 0 where memory is not what limits.
         candidates: ours first, under the name `shiftable`.
         tolerance: within which all must agree; None where they do not compute the same.
+        calls: of a candidate in a turn; more than one where a call is too short to be timed.
     """
 
     op: str
@@ -45,6 +46,7 @@ class Case:
     bytes_written: int
     candidates: Mapping[str, Candidate]
     tolerance: float | None = 1e-5
+    calls: int = 1
 
 
 @dataclass
@@ -59,20 +61,21 @@ class Line:
     threads: int
     milliseconds: dict[str, float]
     spread: dict[str, float]
-    gigabytes_per_second: float
-    floor_milliseconds: float
-    share_of_floor: float
+    gigabytes_per_second: float | None  # and below: None where memory is not what limits
+    floor_milliseconds: float | None
+    share_of_floor: float | None
     ratio: dict[str, float] = field(default_factory=dict)
     unequal: list[str] = field(default_factory=list)
 
 
-def _time(function: Callable[[], object]) -> float:
+def _time(function: Candidate, image: Tensor, calls: int) -> float:
     threads = torch.get_num_threads()  # a Timer's own default is one
-    timer = Timer("function()", globals={"function": function}, num_threads=threads)
-    return timer.timeit(1).mean * 1e3
+    names = {"function": function, "image": image}
+    timer = Timer("function(image)", globals=names, num_threads=threads)
+    return timer.timeit(calls).mean * 1e3
 
 
-def floor_of(case: Case) -> Callable[[Tensor], Tensor]:
+def floor_of(case: Case) -> Candidate:
     """The least that can be: a copy of as many bytes, or filling them where little is read."""
     count = (case.bytes_read + case.bytes_written) // (2 if case.bytes_read else 1)
     target = torch.ones(count, dtype=torch.uint8)
@@ -86,12 +89,14 @@ def measure(case: Case, rounds: int) -> Line:
     """Compares the candidates' results, warms up, then times all of them in every round."""
     # Each case's compiled candidates are compiled for it: past a limit they would run uncompiled.
     torch._dynamo.reset()
-    candidates = {**case.candidates, "floor": floor_of(case)}
+    candidates = dict(case.candidates)
+    if case.bytes_written:
+        candidates["floor"] = floor_of(case)
     ours = next(iter(case.candidates))
-    want = case.candidates[ours](case.inputs[0]).double()
+    want = case.candidates[ours](case.inputs[0]).detach().double()
     unequal = []
     for name, candidate in case.candidates.items():
-        got = candidate(case.inputs[0]).double()
+        got = candidate(case.inputs[0]).detach().double()
         if case.tolerance is None:
             continue
         if got.shape != want.shape or (got - want).abs().max() > case.tolerance:
@@ -103,7 +108,7 @@ def measure(case: Case, rounds: int) -> Line:
         for turn in range(rounds + 2):  # the first two warm up
             image = case.inputs[turn % len(case.inputs)]
             for name, candidate in candidates.items():
-                spent = _time(lambda: candidate(image))  # noqa: B023
+                spent = _time(candidate, image, case.calls)
                 if turn >= 2:
                     times[name].append(spent)
     finally:
@@ -113,7 +118,8 @@ def measure(case: Case, rounds: int) -> Line:
         name: statistics.quantiles(values, n=4)[2] - statistics.quantiles(values, n=4)[0]
         for name, values in times.items()
     }
-    floor = median.pop("floor")
+    floor = median.pop("floor", None)
+    moved = case.bytes_read + case.bytes_written
     return Line(
         op=case.op,
         name=case.name,
@@ -123,22 +129,31 @@ def measure(case: Case, rounds: int) -> Line:
         threads=torch.get_num_threads(),
         milliseconds=median,
         spread=spread,
-        gigabytes_per_second=(case.bytes_read + case.bytes_written) / median[ours] / 1e6,
+        gigabytes_per_second=None if floor is None else moved / median[ours] / 1e6,
         floor_milliseconds=floor,
-        share_of_floor=floor / median[ours],
+        share_of_floor=None if floor is None else floor / median[ours],
         ratio={name: value / median[ours] for name, value in median.items() if name != ours},
         unequal=unequal,
     )
+
+
+def milliseconds(value: float) -> str:
+    """A time for people."""
+    return f"{value:.3g} ms" if value >= 0.1 else f"{value * 1e3:.3g} us"
 
 
 def text(line: Line) -> str:
     """One line for people."""
     peers = "  ".join(f"{name} {value:.2f}x" for name, value in line.ratio.items())
     warning = f"  UNEQUAL: {', '.join(line.unequal)}" if line.unequal else ""
+    memory = (
+        ""
+        if line.share_of_floor is None
+        else f", {line.gigabytes_per_second:.1f} GB/s, {line.share_of_floor:.2f} of the floor"
+    )
     return (
         f"{line.op} {line.name} {'x'.join(map(str, line.shape))} {line.dtype} {line.layout}: "
-        f"{next(iter(line.milliseconds.values())):.3f} ms, {line.gigabytes_per_second:.1f} GB/s, "
-        f"{line.share_of_floor:.2f} of the floor | {peers}{warning}"
+        f"{milliseconds(next(iter(line.milliseconds.values())))}{memory} | {peers}{warning}"
     )
 
 
@@ -181,3 +196,9 @@ def machine() -> dict[str, Any]:
 def as_json(lines: list[Line], **about: Any) -> dict[str, Any]:
     """The results with the machine, ready for JSON."""
     return {"machine": machine(), **about, "lines": [asdict(line) for line in lines]}
+
+
+def key(line: Any) -> tuple[Any, ...]:
+    """What makes a line another one: of a `Line` or a `Case` as a dictionary."""
+    dtype = str(line["dtype"]).removeprefix("torch.")
+    return line["op"], line["name"], tuple(line["shape"]), dtype, line["layout"]

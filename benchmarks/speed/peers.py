@@ -1,5 +1,6 @@
 """What users run today for the same results, from installed packages and from torch itself."""
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -7,29 +8,85 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 from shiftable import filters
-from torch import Tensor
+from torch import Tensor, nn
+
+Candidate = Callable[[Tensor], Tensor]
+
+
+@functools.cache
+def _torchvision_operators() -> torch.library.Library:
+    """Declares what torchvision needs to be imported beside a torch that it was not built for."""
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library  # kept by the cache: what is declared lives as long as the library
+
+
+def load(name: str) -> Any:
+    """Returns the installed package; raises ImportError where there is none."""
+    try:
+        return importlib.import_module(name)
+    except RuntimeError as error:
+        if "operator torchvision::nms does not exist" not in str(error):
+            raise
+        _torchvision_operators()
+        return importlib.import_module(name)
 
 
 def installed(name: str) -> Any | None:
-    """The module, or None where it is not installed."""
+    """The package, or None where it is not installed."""
     try:
-        return importlib.import_module(name)
-    except Exception:  # also a build that does not fit the installed torch
+        return load(name)
+    except ImportError:
         return None
 
 
-def blur_layers(
-    taps: int, channels: int, dtype: torch.dtype
-) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Layers that low-pass with the same binomial filter, then take every second pixel."""
-    found: dict[str, Callable[[Tensor], Tensor]] = {}
-    antialiased_cnns = installed("antialiased_cnns")
-    if antialiased_cnns is not None:
-        found["antialiased-cnns"] = antialiased_cnns.BlurPool(channels, filt_size=taps).to(dtype)
+def antialiased_cnns_layer(taps: int, channels: int, dtype: torch.dtype) -> nn.Module | None:
+    """The layer that most users have."""
+    package = installed("antialiased_cnns")
+    return None if package is None else package.BlurPool(channels, filt_size=taps).to(dtype)
+
+
+def reflecting_layers(taps: int, channels: int, dtype: torch.dtype) -> dict[str, Candidate]:
+    """Layers that compute what ours does by default."""
+    found: dict[str, Candidate] = {}
+    layer = antialiased_cnns_layer(taps, channels, dtype)
+    if layer is not None:
+        found["antialiased-cnns"] = layer
+    timm = installed("timm.layers")
+    if timm is not None and taps % 2:  # it pads even filters to another size
+        found["timm"] = timm.BlurPool2d(channels, filt_size=taps).to(dtype)
     return found
 
 
-def sum_of_slices(taps: int) -> Callable[[Tensor], Tensor]:
+def zero_padding_layers(taps: int, channels: int, dtype: torch.dtype) -> dict[str, Candidate]:
+    """Layers that compute what ours does with `border="constant"`."""
+    found: dict[str, Candidate] = {}
+    kornia = installed("kornia.filters")
+    if kornia is not None:
+        found["kornia"] = kornia.BlurPool2D(taps, 2)
+    if taps % 2:
+        row = torch.tensor(filters.binomial(taps))
+        weight = torch.outer(row, row).to(dtype).expand(channels, 1, taps, taps).contiguous()
+        found["conv2d with padding"] = lambda image: F.conv2d(
+            image, weight, stride=2, padding=taps // 2, groups=channels
+        )
+    return found
+
+
+def near_relatives(taps: int) -> dict[str, Candidate]:
+    """Pools that compute something else, for scale."""
+    found: dict[str, Candidate] = {
+        "avg_pool2d": lambda image: F.avg_pool2d(image, taps, 2, (taps - 1) // 2)
+    }
+    if taps == 4:  # equal but at the border
+        found["interpolate(antialias=True)"] = lambda image: F.interpolate(
+            image, scale_factor=0.5, mode="bilinear", antialias=True
+        )
+    return found
+
+
+def sum_of_slices(taps: int) -> Candidate:
     """The blur as a weighted sum of strided slices, which a compiler turns into one loop."""
     weights = filters.binomial(taps)
     before, after = (taps - 1) // 2, taps // 2
@@ -43,15 +100,10 @@ def sum_of_slices(taps: int) -> Callable[[Tensor], Tensor]:
     return blur
 
 
-def zero_padded_convolution(
-    taps: int, channels: int, dtype: torch.dtype
-) -> Callable[[Tensor], Tensor]:
-    """A depthwise convolution with its own zero padding (odd filters; another border)."""
-    row = torch.tensor(filters.binomial(taps))
-    weight = torch.outer(row, row).to(dtype).expand(channels, 1, taps, taps).contiguous()
-    return lambda image: F.conv2d(image, weight, stride=2, padding=taps // 2, groups=channels)
-
-
-def pool(taps: int) -> Callable[[Tensor], Tensor]:
-    """An average-pool of as many taps, for scale: another filter."""
-    return lambda image: F.avg_pool2d(image, taps, 2, (taps - 1) // 2)
+def compiled_layers(taps: int, channels: int, dtype: torch.dtype) -> dict[str, Candidate]:
+    """The peer's layer and the sum of slices, compiled."""
+    found: dict[str, Candidate] = {"compiled sum of slices": torch.compile(sum_of_slices(taps))}
+    layer = antialiased_cnns_layer(taps, channels, dtype)
+    if layer is not None:
+        found["compiled antialiased-cnns"] = torch.compile(layer)
+    return found

@@ -30,15 +30,29 @@ struct RowsOf {
   int64_t outputs = 1;  // that follow each other in the same way
 };
 
+// Whether there is a kernel for the axis: stride 2 over planes, or pixels of at least a vector of channels.
+SHIFTABLE_INLINE bool has_kernel(const RowFilter<float>& filter) {
+  const FilterAxis& axis = filter.tables().axis;
+  if (filter.inner() == 1) return is_by_2(axis);
+  return filter.inner() >= kLanes<float> && axis.stride > 1 && axis.taps.size() >= 2 && axis.taps.size() <= 7;
+}
+SHIFTABLE_INLINE bool has_kernel(const RowTranspose<float>& transpose) {
+  return is_by_2(transpose.tables().axis) && (transpose.inner() == 1 || transpose.inner() >= kLanes<float>);
+}
+template <typename Row>
+SHIFTABLE_INLINE bool has_kernel(const Row&) {
+  return false;
+}
+
 // Filters rows straight to `out`; returns how many output rows it wrote, 0 where there is no kernel for the case.
 template <typename T, typename Out, typename Read>
 int64_t filter_at_once(const RowFilter<float>& filter, const RowsOf<T>& under, const T* readable, Out* out,
                        const Out* limit, const Read& read, const Ahead& ahead) {
   const AxisTables& columns = filter.tables();
   const int taps = static_cast<int>(columns.taps32.size());
-  if (under.size != taps || taps < 2 || taps > 7) return 0;
   const int64_t inner = filter.inner(), row_size = filter.pixels() * inner;
-  if (is_by_2(columns.axis, inner)) {
+  if (under.size != taps || !has_kernel(filter)) return 0;
+  if (inner == 1) {
     // Whole blocks are read, also past the end of a row.
     const T* last = last_of(taps, under.rows) + ceil_div(row_size, 2 * kLanes<float>) * 2 * kLanes<float>;
     int64_t count = under.outputs;
@@ -50,7 +64,6 @@ int64_t filter_at_once(const RowFilter<float>& filter, const RowsOf<T>& under, c
     });
     return count;
   }
-  if (inner < kLanes<float> || columns.axis.stride == 1) return 0;
   with_taps(taps, [&](auto k) SHIFTABLE_LAMBDA {
     if (columns.axis.stride == 2)
       filter_pixels<decltype(k)::value, 2>(under.rows, under.weights, columns, inner, out, read, ahead);
@@ -66,7 +79,7 @@ int64_t transpose_at_once(const RowTranspose<float>& transpose, const RowsOf<T>&
                           const Out* limit) {
   const AxisTables& columns = transpose.tables();
   const int64_t inner = transpose.inner(), row_size = transpose.pixels() * inner;
-  if (under.size == 0 || !is_by_2(columns.axis)) return 0;
+  if (under.size == 0 || !has_kernel(transpose)) return 0;
   if (inner == 1) {
     const T* last = last_of(under.size, under.rows) + ceil_div(row_size, kLanes<float>) * kLanes<float>;
     if (last > readable) return 0;
@@ -77,7 +90,6 @@ int64_t transpose_at_once(const RowTranspose<float>& transpose, const RowsOf<T>&
     });
     return 1;
   }
-  if (inner < kLanes<float>) return 0;
   with_taps(static_cast<int>(columns.taps32.size()), [&](auto k) SHIFTABLE_LAMBDA {
     transpose_pixels<decltype(k)::value>(under.size, under.rows, under.weights, columns, inner, out);
   });

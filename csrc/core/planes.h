@@ -218,7 +218,6 @@ SHIFTABLE_INLINE bool is_by_2(const FilterAxis& axis) {
   return axis.stride == 2 && taps >= 2 && taps <= 7 && axis.pad_before == (taps - 1) / 2 &&
          axis.outputs == (axis.inputs + 1) / 2;
 }
-SHIFTABLE_INLINE bool is_by_2(const FilterAxis& axis, int64_t inner) { return inner == 1 && is_by_2(axis); }
 
 // The row furthest on in memory.
 template <typename T>

@@ -110,6 +110,7 @@ void separable(const AxisTables& axis, const AxisTable& vertical, int64_t rows_i
   const T* readable = source + blocks * rows_in * row_size;
   const int64_t line_size = row.line_size();
   int64_t at_once = line_size * kRowsAtOnce * static_cast<int64_t>(sizeof(A)) <= 32768 ? kRowsAtOnce : 1;
+  if (has_kernel(row)) at_once = 1;  // only the odd row at the border then needs a line
   const int64_t most_rows = most_entries(vertical);
   parallel(parts.items, parts.grain, [&](int64_t begin, int64_t end) {
     Scratch<A> lines(line_size * at_once);

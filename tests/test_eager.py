@@ -127,6 +127,17 @@ def test_wrong_arguments_are_refused_as_by_the_operator(calls):
         blur_downsample(torch.zeros(1, 4, 4), TAPS, 2.0)
 
 
+@pytest.mark.parametrize("kind", [lambda taps: taps, torch.unbind])
+def test_arguments_that_can_change_are_not_kept(kind, calls):
+    image = torch.randn(1, 8, 8)
+    taps = torch.tensor([1.0, 2.0, 1.0], dtype=torch.float64)
+    given = kind(taps)
+    before = blur_downsample(image, given)
+    taps.mul_(2)
+    assert torch.equal(blur_downsample(image, given), 4 * before)
+    assert calls == []
+
+
 def test_can_be_left_out():
     """The package does the same without it."""
     code = """

@@ -22,7 +22,11 @@ for size in (7, 33, 64):
                    for taps in (2, 3, 4, 5, 8) for stride in (1, 2, 3)]
         results.append(max_blur_downsample(image, 3, filters.binomial(4), max_pad=1))
         results.append(take_windows(image, torch.tensor([[0.5, -3.25]]), (size, size), scale=0.3))
+        scale = torch.linspace(-1, 1, 20, requires_grad=True)
+        folded = blur_downsample(image, filters.binomial(3), prologue_scale=scale,
+                                 prologue_bias=scale, prologue_relu=True)
         results += [torch.autograd.grad(result.sum(), image)[0] for result in results]
+        results += [folded, *torch.autograd.grad(folded.square().sum(), (image, scale))]
         for result in results:
             print(hashlib.sha256(result.detach().contiguous().numpy().tobytes()).hexdigest())
 """
@@ -43,8 +47,28 @@ def test_avx_variants_agree_bit_for_bit():
         pytest.skip(f"this processor runs {_C.cpu_variants()}")
     two, five = run("avx2"), run("avx512")
     assert two.returncode == five.returncode == 0, two.stderr + five.stderr
-    assert len(two.stdout.split()) == 3 * 2 * 2 * 17
+    assert len(two.stdout.split()) == 3 * 2 * (2 * 17 + 3)
     assert two.stdout == five.stdout
+
+
+@pytest.mark.parametrize("variant", ["baseline", "avx2", "avx512"])
+def test_every_variant_matches_the_reference(variant):
+    """The operators' own tests, in float32, for the variants that are not chosen here."""
+    if variant not in _C.cpu_variants() or variant == _C.cpu_variant():
+        pytest.skip("tested anyway, or cannot run here")
+    tests = [Path(__file__).parent / f"test_{name}.py" for name in (
+        "blur_downsample", "max_blur_downsample", "take_windows", "prologue")]  # fmt: skip
+    wanted = "(matches_reference or equals_the_steps or many_windows) and float32 and not cuda"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-k", wanted, *tests],
+        env={**os.environ, "SHIFTABLE_CPU": variant},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert " passed" in done.stdout
 
 
 @pytest.mark.parametrize("variant", ["baseline", "avx2", "avx512"])

@@ -91,7 +91,7 @@ def _cases_of(
     if dtype != torch.float16:
         zeros = {"shiftable": ours_with_zeros, **peers.zero_padding_layers(taps, channels, dtype)}
         yield case("forward, zero padding", zeros)
-        relatives = {"shiftable": ours, **peers.near_relatives(taps)}
+        relatives = {"shiftable": ours, **peers.near_relatives(taps, dtype)}
         yield case("forward, another filter", relatives, equal=False)
     if shape in (LARGE, SMALL) and (compiles or taps == 3):
         yield case("forward + backward", {n: with_backward(f) for n, f in layers.items()}, factor=2)

@@ -74,12 +74,12 @@ def zero_padding_layers(taps: int, channels: int, dtype: torch.dtype) -> dict[st
     return found
 
 
-def near_relatives(taps: int) -> dict[str, Candidate]:
+def near_relatives(taps: int, dtype: torch.dtype) -> dict[str, Candidate]:
     """Pools that compute something else, for scale."""
     found: dict[str, Candidate] = {
         "avg_pool2d": lambda image: F.avg_pool2d(image, taps, 2, (taps - 1) // 2)
     }
-    if taps == 4:  # equal but at the border
+    if taps == 4 and dtype == torch.float32:  # equal but at the border; on a CPU not in 16 bits
         found["interpolate(antialias=True)"] = lambda image: F.interpolate(
             image, scale_factor=0.5, mode="bilinear", antialias=True
         )

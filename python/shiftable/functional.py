@@ -52,19 +52,30 @@ def _short_way(image: Tensor, make: Callable[..., Any], *arguments: Any) -> Tens
         return None
     try:
         return eager.call(image, make(*arguments))  # type: ignore[no-any-return]
-    except TypeError:  # a list has no hash; whatever else is wrong, the operator says
+    except TypeError:  # what cannot be kept for the next call, or is wrong: the operator will say
         return None
+
+
+def _check_kept(*arguments: Any) -> None:
+    """Refuses what may change while it is kept, such as a tensor, which is found by its address."""
+    for value in arguments:
+        if isinstance(value, tuple):
+            _check_kept(*value)
+        elif not isinstance(value, int | float | str | None):
+            raise TypeError(f"{type(value)} is not kept")
 
 
 @lru_cache(256, typed=True)
 def _blur_filter(
     taps: Taps, stride: int | tuple[int, int], border: str, pad: tuple[int, ...] | None
 ) -> Any:
+    _check_kept(taps, stride, border, pad)
     return eager.Filter(*_taps_pair(taps), _pair(stride), border, pad)
 
 
 @lru_cache(256, typed=True)
 def _max_blur_filter(kernel_size: Any, taps: Taps, *arguments: Any) -> Any:
+    _check_kept(kernel_size, taps, *arguments)
     stride, border, pad, max_pad, dilation, ceil_mode = arguments
     window = _pair(max_pad), _pair(dilation), ceil_mode
     return eager.Filter(_pair(kernel_size), *_taps_pair(taps), _pair(stride), border, pad, *window)

@@ -93,6 +93,8 @@ def _cases_of(
         yield case("forward, zero padding", zeros)
         relatives = {"shiftable": ours, **peers.near_relatives(taps, dtype)}
         yield case("forward, another filter", relatives, equal=False)
+    if shape in (LARGE, SMALL) and taps == 3 and dtype == torch.float32:
+        yield case("forward after batch norm and ReLU", _after_norm(row, channels, layers))
     if shape in (LARGE, SMALL) and (compiles or taps == 3):
         yield case("forward + backward", {n: with_backward(f) for n, f in layers.items()}, factor=2)
 
@@ -114,3 +116,29 @@ def _there_and_back(image: Tensor, row: tuple[float, ...]) -> Candidate:
         return back
 
     return both
+
+
+def _after_norm(
+    row: tuple[float, ...], channels: int, layers: Mapping[str, Candidate]
+) -> dict[str, Candidate]:
+    """A batch norm in evaluation, ReLU and the blur: in the blur's prologue, or one by one."""
+    norm = torch.nn.BatchNorm2d(channels).eval().requires_grad_(False)
+    norm.running_mean.uniform_(-1, 1)
+    norm.running_var.uniform_(0.5, 2)
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    bias = norm.bias - norm.running_mean * scale
+
+    def in_steps(blur: Candidate) -> Candidate:
+        return lambda image: blur(torch.relu(norm(image)))
+
+    found: dict[str, Candidate] = {
+        "shiftable": lambda image: blur_downsample(
+            image, row, prologue_scale=scale, prologue_bias=bias, prologue_relu=True
+        ),
+        "shiftable, step by step": in_steps(layers["shiftable"]),
+    }
+    if "antialiased-cnns" in layers:
+        found["antialiased-cnns, step by step"] = in_steps(layers["antialiased-cnns"])
+    slices = in_steps(peers.sum_of_slices(len(row)))
+    found["compiled, sum of slices"] = torch.compile(slices)
+    return found

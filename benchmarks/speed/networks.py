@@ -17,7 +17,7 @@ SHAPE, TAPS = (8, 3, 224, 224), 3
 class _Blur(ours.BlurPool2d):
     """The signature that timm's networks call."""
 
-    def __init__(self, channels: int | None = None, stride: int = 2) -> None:
+    def __init__(self, channels: int | None = None, stride: int = 2, **_: object) -> None:
         super().__init__(channels, TAPS, stride)
 
 
@@ -47,15 +47,18 @@ def _resnets(name: str) -> dict[str, nn.Module]:
     """With the layers that timm puts in, and their max pool blurred in the same way."""
     timm, antialiased_cnns = peers.load("timm"), peers.load("antialiased_cnns")
 
-    def theirs(channels: int, stride: int = 2) -> nn.Module:
-        return antialiased_cnns.BlurPool(channels, filt_size=TAPS, stride=stride)
+    class Theirs(antialiased_cnns.BlurPool):  # type: ignore[misc]
+        def __init__(self, channels: int, stride: int = 2, **_: object) -> None:
+            super().__init__(channels, filt_size=TAPS, stride=stride)
 
     mended = timm.create_model(name, aa_layer=_Blur)
     mended.maxpool = ours.MaxBlurPool2d(3, TAPS, max_pad=1)
+    averaged = timm.create_model(name, aa_layer=nn.AvgPool2d)
+    averaged.maxpool = nn.Sequential(nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(2))
     return {
         "shiftable": mended,
-        "average pools": timm.create_model(name, aa_layer=nn.AvgPool2d),
-        "antialiased-cnns": timm.create_model(name, aa_layer=theirs),
+        "average pools": averaged,
+        "antialiased-cnns": timm.create_model(name, aa_layer=Theirs),
         "plain": timm.create_model(name),
     }
 

@@ -68,13 +68,16 @@ __attribute__((noinline)) void pixel_row(const A* scale, const A* bias, bool rel
   }
 }
 
-// Adds `count` numbers to double, in order, and clears them.
+// Adds each run of `length` numbers to a total, in order, and clears them.
 template <typename A>
-SHIFTABLE_INLINE void drain(A* sums, int64_t count, int64_t fold, double* totals) {
-  for (int64_t i = 0; i < count; ++i) {
-    totals[i / fold] += static_cast<double>(sums[i]);
-    sums[i] = A(0);
+SHIFTABLE_INLINE void drain(A* sums, int64_t runs, int64_t length, double* totals) {
+  if (length == 1) {
+    for (int64_t i = 0; i < runs; ++i) totals[i] += static_cast<double>(sums[i]);
+  } else {
+    for (int64_t i = 0; i < runs; ++i)
+      for (int64_t j = 0; j < length; ++j) totals[i] += static_cast<double>(sums[i * length + j]);
   }
+  std::memset(sums, 0, runs * length * sizeof(A));
 }
 
 template <typename A, typename T>
@@ -122,7 +125,7 @@ void prologue_transpose(const BlurPlan& plan, const Prologue& prologue, const T*
           pixel_row<A>(scale, bias, prologue.relu, from, h.data(), row.results(), plan.inner, out, sums.data(),
                        sums.data() + side);
         }
-        drain(sums.data(), 2 * side, side / kept, total);
+        drain(sums.data(), 2 * kept, side / kept, total);
       }
     }
   });

@@ -12,8 +12,11 @@ namespace {
 // rows to stay in the cache.
 constexpr int64_t kOutputsAtOnce = 16;
 
-// How far ahead of the two newest rows memory is asked for, in bytes.
-constexpr int64_t kPixelsAhead = 2048;
+// How far ahead of the newest rows memory is asked for, in bytes: at least so many pixels.
+SHIFTABLE_INLINE int64_t pixels_ahead(int64_t inner, int64_t number) {
+  constexpr int64_t kLeast = 2048, kPixels = 8;
+  return kPixels * inner * number > kLeast ? kPixels * inner * number : kLeast;
+}
 
 // Vectors of channels side by side, so many that a window of `kWindow` sums fits into the registers.
 template <int kWindow>
@@ -98,7 +101,8 @@ __attribute__((noinline)) void transpose_pixels_of(int count, const T* const* ro
                                                    int64_t c, Out* out) {
   constexpr int64_t L = kLanes<float>;
   constexpr int kPad = (K - 1) / 2, kWindow = (K + 1) / 2, kEven = (K - 1) / 2, kOdd = (K - 2) / 2;
-  const int64_t inputs = columns.axis.inputs, outputs = columns.axis.outputs;
+  constexpr int64_t kNumber = sizeof(T);
+  const int64_t inputs = columns.axis.inputs, outputs = columns.axis.outputs, ahead = pixels_ahead(inner, kNumber);
   Vec<float> taps[K], window[kWindow][V];  // window[m] is output q - m
   for (int k = 0; k < K; ++k) taps[k] = splat(columns.taps32[k]);
   const auto sum_column = [&](int64_t q, Vec<float>* found) SHIFTABLE_LAMBDA {
@@ -112,8 +116,7 @@ __attribute__((noinline)) void transpose_pixels_of(int count, const T* const* ro
       for (int k = 1; k < count; ++k)
         found[v] = fma(load_as(rows[k] + at + v * L, 0.0f), splat(row_weights[k]), found[v]);
     }
-    prefetch(reinterpret_cast<const char*>(rows[count - 1] + at) + kPixelsAhead,
-             V * L * static_cast<int64_t>(sizeof(T)));
+    prefetch(reinterpret_cast<const char*>(rows[count - 1] + at) + ahead, V * L * kNumber);
   };
 #pragma GCC unroll 4
   for (int m = 1; m < kWindow; ++m) sum_column(from - m, window[m]);

@@ -80,8 +80,8 @@ SHIFTABLE_INLINE int64_t write_at_once(const RowFilter<float>& filter, const Axi
                        alike < most ? alike : most};
   constexpr int64_t kNumber = sizeof(T);
   const T* newest = under.rows[under.count > 1 ? under.count - 2 : 0];
-  const Ahead ahead{reinterpret_cast<const char*>(newest) + prefetch_distance(filter.inner()), row_size * kNumber,
-                    kNumber};
+  const int64_t inner = filter.inner(), distance = inner == 1 ? prefetch_distance(1) : pixels_ahead(inner, kNumber);
+  const Ahead ahead{reinterpret_cast<const char*>(newest) + distance, row_size * kNumber, kNumber};
   return filter_at_once(filter, rows, readable, out, limit, read, ahead);
 }
 

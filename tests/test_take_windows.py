@@ -488,7 +488,9 @@ def test_many_windows_are_each_its_own(border, layout, dtype):
     images = LAYOUTS[layout](torch.randint(1, 200, (2, 3, 9, 20)).to(dtype))
     whole = torch.cartesian_prod(torch.arange(-3.0, 4), torch.arange(-2.0, 5))
     alone = torch.tensor([[0.3, 0.1], [400.0, -300.5], [2.5, 1.7]])
-    corners = torch.cat([whole, whole + 0.5, alone, whole + torch.tensor([0.25, 0.0])])
+    # First some whose canvas would be too large, also with the fraction of those behind them.
+    far = torch.tensor([[-30000.0, 5.0], [9.0, 40000.0]])
+    corners = torch.cat([far, whole, whole + 0.5, alone, whole + torch.tensor([0.25, 0.0])])
     options = {"border": border, "fill": (7.0, 8.0, 9.0), "scale": (0.5, 1.5, 2.5), "bias": 0.25}
     got = take_windows(images, corners, (7, 18), dtype=torch.float32, **options)
     for number, corner in enumerate(corners):

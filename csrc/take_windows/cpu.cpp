@@ -47,7 +47,7 @@ class Canvas {
 
  private:
   Canvas(const Batch<In, Out>& batch, int64_t begin, int64_t end, int64_t first, const uint8_t* done)
-      : batch_(batch), begin_(begin), end_(end), corner_(batch.corner(first)) {
+      : batch_(batch), begin_(begin), first_(first), end_(end), corner_(batch.corner(first)) {
     int64_t bottom = corner_.y, right = corner_.x;
     for (int64_t i = first; i < end; ++i) {
       if (done[i - begin] || !same_fraction(i)) continue;
@@ -82,7 +82,7 @@ class Canvas {
     Taker<In, Out> taker(plan, {height_, width_}, batch_.from, batch_.images, inner, false);
     taker.take(corner_, batch_.images + begin_ / plan.windows * batch_.from.image, layout, pixels.data());
     const int64_t bytes = plan.window_width * inner * static_cast<int64_t>(sizeof(Out));
-    for (int64_t i = begin_; i < end_; ++i) {
+    for (int64_t i = first_; i < end_; ++i) {  // earlier ones were not counted in
       if (done[i - begin_] || !same_fraction(i)) continue;
       done[i - begin_] = 1;
       const Corner& corner = batch_.corner(i);
@@ -101,7 +101,7 @@ class Canvas {
   }
 
   const Batch<In, Out>& batch_;
-  int64_t begin_, end_, count_ = 0, height_ = 0, width_ = 0;
+  int64_t begin_, first_, end_, count_ = 0, height_ = 0, width_ = 0;
   Corner corner_;  // of the canvas: above and to the left of all its windows
 };
 

@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,34 @@ def test_arm64_agrees_bit_for_bit(hashes):
         pytest.skip("this processor does not fuse")
     assert arm64 == hashes("g++", "-march=x86-64-v3")
     assert len(arm64) == 4 * 2 * (3 * 7 * 4 + 1)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="flags of x86-64")
+def test_no_kernel_leaves_its_memory(tmp_path):
+    """Random shapes under the address and undefined-behaviour sanitizers, for the processor at hand."""
+    if shutil.which("g++") is None:
+        pytest.skip("needs g++")
+    root = Path(__file__).parent.parent
+    march = {"baseline": "x86-64", "avx2": "x86-64-v3", "avx512": "x86-64-v4"}[_C.cpu_variant()]
+    flags = [
+        "-std=c++17", "-O1", "-ffp-contract=off", "-Wno-psabi", f"-march={march}",
+        "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+        "-DSHIFTABLE_VARIANT=baseline", f"-I{root / 'csrc'}",
+    ]  # fmt: skip
+    sources = [root / "tests" / "kernels" / "shapes.cpp", *(root / "csrc").glob("*/[pcav]*.cpp")]
+    objects = [tmp_path / f"{number}.o" for number in range(len(sources))]
+
+    def compiled(source, target):
+        return subprocess.run(["g++", *flags, "-c", source, "-o", target], timeout=900).returncode
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        assert set(pool.map(compiled, sources, objects)) == {0}
+    program = tmp_path / "shapes"
+    linked = subprocess.run(
+        ["g++", *flags, *objects, "-o", program], capture_output=True, text=True
+    )
+    if "libasan" in linked.stderr or "libubsan" in linked.stderr:
+        pytest.skip("needs the sanitizers' libraries")
+    assert linked.returncode == 0, linked.stderr
+    done = subprocess.run([program, "5000"], capture_output=True, text=True, timeout=600)
+    assert done.stdout == "5000 rounds\n", done.stderr[:3000]

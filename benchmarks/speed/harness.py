@@ -33,7 +33,6 @@ class Case:
         bytes_written: that any implementation must write; 0 where memory is not what limits.
         candidates: ours first, under the name `shiftable`.
         tolerance: within which all must agree; None where they do not compute the same.
-        calls: of a candidate in a turn; more than one where a call is too short to be timed.
     """
 
     op: str
@@ -46,7 +45,6 @@ class Case:
     bytes_written: int
     candidates: Mapping[str, Candidate]
     tolerance: float | None = 1e-5
-    calls: int = 1
 
 
 @dataclass
@@ -73,6 +71,12 @@ def _time(function: Candidate, image: Tensor, calls: int) -> float:
     names = {"function": function, "image": image}
     timer = Timer("function(image)", globals=names, num_threads=threads)
     return timer.timeit(calls).mean * 1e3
+
+
+def _calls(function: Candidate, image: Tensor) -> int:
+    """How often a candidate is called in a turn: one short call says more of the clock than of it."""
+    turn = 5.0  # milliseconds
+    return max(1, round(turn / _time(function, image, 1)))
 
 
 def floor_of(case: Case) -> Candidate:
@@ -102,13 +106,14 @@ def measure(case: Case, rounds: int) -> Line:
         if got.shape != want.shape or (got - want).abs().max() > case.tolerance:
             unequal.append(name)
     del want, got
+    calls = {name: _calls(candidate, case.inputs[0]) for name, candidate in candidates.items()}
     times: dict[str, list[float]] = {name: [] for name in candidates}
     gc.disable()
     try:
         for turn in range(rounds + 2):  # the first two warm up
             image = case.inputs[turn % len(case.inputs)]
             for name, candidate in candidates.items():
-                spent = _time(candidate, image, case.calls)
+                spent = _time(candidate, image, calls[name])
                 if turn >= 2:
                     times[name].append(spent)
     finally:

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.speed import peers
 from benchmarks.speed.harness import Candidate, Case
 
-SHAPE, TAPS, CALLS = (1, 1, 8, 8), 3, 2000
+SHAPE, TAPS = (1, 1, 8, 8), 3
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -35,5 +35,5 @@ def cases(quick: bool) -> Iterator[Case]:
         image = torch.randn(SHAPE).requires_grad_(requires_grad)
         yield Case(
             "overhead", f"one call, {'with' if requires_grad else 'without'} gradient", SHAPE,
-            torch.float32, "nchw", [image], 0, 0, candidates, calls=CALLS,
+            torch.float32, "nchw", [image], 0, 0, candidates,
         )  # fmt: skip

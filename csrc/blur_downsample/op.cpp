@@ -7,10 +7,6 @@ namespace shiftable {
 
 namespace {
 
-using Doubles = std::vector<double>;
-using Ints = std::vector<int64_t>;
-using Pad = std::optional<Ints>;
-
 // What all forms of the operator begin with: the image or gradient as it lies in memory, and the plan for it.
 struct Call {
   const char* op;

@@ -3,7 +3,7 @@
 // rows.h.
 #pragma once
 
-#include "core/rows.h"
+#include "core/row_filter.h"
 
 namespace shiftable {
 namespace {

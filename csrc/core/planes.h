@@ -2,7 +2,7 @@
 // columns, and the columns filtered by shifting lanes, with no line in between. Same sums in the same order as rows.h.
 #pragma once
 
-#include "core/rows.h"
+#include "core/row_filter.h"
 #include "core/window.h"
 
 namespace shiftable {

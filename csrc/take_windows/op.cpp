@@ -5,9 +5,6 @@ namespace shiftable {
 
 namespace {
 
-using Doubles = std::vector<double>;
-using Ints = std::vector<int64_t>;
-
 // The last four axes are (channel, y, x) behind an image axis of `outer` elements.
 Layout layout_of(const Tensor& tensor) {
   const int64_t d = tensor.dim();

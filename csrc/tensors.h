@@ -78,6 +78,15 @@ inline Tensor empty_on(const Tensor& like, const std::vector<int64_t>& shape, Sc
   return Tensor(handle);
 }
 
+// Every tensor of a call lies on one device.
+inline void check_device(const char* op, const Tensor& tensor, const Tensor& image, const char* name) {
+  int32_t types[2] = {0, 0};
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(tensor.get(), &types[0]));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(image.get(), &types[1]));
+  check(types[0] == types[1] && tensor.get_device_index() == image.get_device_index(), op, "expected ", name,
+        " on the image's device, got another; move it with .to(image.device)");
+}
+
 // Bytes from a tensor's first number to behind its last.
 inline std::pair<const char*, const char*> memory_of(const Tensor& tensor) {
   const char* begin = static_cast<const char*>(tensor.const_data_ptr());
@@ -92,6 +101,7 @@ inline std::pair<const char*, const char*> memory_of(const Tensor& tensor) {
 // Checks an `out` that is to hold a result in the memory format of the image that it is made from.
 inline void check_out(const char* op, const Tensor& out, const std::vector<int64_t>& shape, const Tensor& image,
                       bool channels_last) {
+  check_device(op, out, image, "out");
   check(shape_of(out) == shape && out.scalar_type() == image.scalar_type(), op, "expected out of shape ",
         shape_text(shape), " and the image's dtype, got shape ", shape_text(shape_of(out)), " and torch scalar type ",
         torch::headeronly::toString(out.scalar_type()));

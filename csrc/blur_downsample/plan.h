@@ -7,6 +7,7 @@
 
 #include "core/axis.h"
 #include "core/dtype.h"
+#include "core/gpu_call.h"
 #include "core/parallel.h"
 #include "core/variants.h"
 
@@ -55,5 +56,15 @@ SHIFTABLE_CPU_DECLARE(void blur_downsample_cpu(const BlurPlan& plan, DType dtype
                                                                   const void* image, const Prologue& prologue,
                                                                   void* result, void* scale_grad, void* bias_grad,
                                                                   const Parallel& parallel);)
+
+// The same on a GPU: pointers are to its memory.
+void blur_downsample_cuda(const BlurPlan& plan, DType dtype, const void* image, void* result, const GpuCall& gpu);
+void blur_downsample_transpose_cuda(const BlurPlan& plan, DType dtype, const void* grad, void* result,
+                                    const GpuCall& gpu);
+void blur_downsample_prologue_cuda(const BlurPlan& plan, DType dtype, const void* image, const Prologue& prologue,
+                                   void* result, const GpuCall& gpu);
+void blur_downsample_prologue_transpose_cuda(const BlurPlan& plan, DType dtype, const void* grad, const void* image,
+                                             const Prologue& prologue, void* result, void* scale_grad, void* bias_grad,
+                                             const GpuCall& gpu);
 
 }  // namespace shiftable

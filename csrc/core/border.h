@@ -42,6 +42,18 @@ SHIFTABLE_HOST_DEVICE int64_t border_index(Border border, int64_t i, int64_t n) 
   return kOutside;
 }
 
+// The same for positions less than n outside of the row, in 32 bits and without a division.
+SHIFTABLE_HOST_DEVICE int near_index(Border border, int i, int n) {
+  if (static_cast<unsigned>(i) < static_cast<unsigned>(n)) return i;
+  switch (border) {
+    case Border::reflect: return i < 0 ? -i : 2 * (n - 1) - i;
+    case Border::replicate: return i < 0 ? 0 : n - 1;
+    case Border::circular: return i < 0 ? i + n : i - n;
+    case Border::constant: break;
+  }
+  return -1;
+}
+
 // Every border by name, in the order of the enumeration.
 inline const std::vector<std::pair<std::string, Border>>& borders() {
   static const std::vector<std::pair<std::string, Border>> table = {

@@ -10,11 +10,14 @@ namespace shiftable {
 
 enum class DType : int { float32, float64, float16, bfloat16, uint8 };
 
-// Two-byte floats that convert to and from float, rounding to nearest even.
+// Two-byte floats that convert to and from float, rounding to nearest even; on a GPU by its own instructions.
 struct BFloat16 {
   uint16_t bits;
   BFloat16() = default;
   SHIFTABLE_INLINE explicit BFloat16(float value) {
+#if defined(__CUDA_ARCH__)
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+#else
     uint32_t word;
     std::memcpy(&word, &value, 4);
     if ((word & 0x7fffffffu) > 0x7f800000u) {
@@ -22,6 +25,7 @@ struct BFloat16 {
     } else {
       bits = static_cast<uint16_t>((word + 0x7fffu + ((word >> 16) & 1u)) >> 16);
     }
+#endif
   }
   SHIFTABLE_INLINE explicit BFloat16(double value) : BFloat16(static_cast<float>(value)) {}
   SHIFTABLE_INLINE explicit operator float() const {
@@ -37,6 +41,9 @@ struct Half {
   uint16_t bits;
   Half() = default;
   SHIFTABLE_INLINE explicit Half(float value) {
+#if defined(__CUDA_ARCH__)
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+#else
     uint32_t word;
     std::memcpy(&word, &value, 4);
     const uint32_t sign = (word >> 16) & 0x8000u;
@@ -54,9 +61,15 @@ struct Half {
       magnitude = (word - 0x38000000u + 0xfffu + ((word >> 13) & 1u)) >> 13;
     }
     bits = static_cast<uint16_t>(sign | magnitude);
+#endif
   }
   SHIFTABLE_INLINE explicit Half(double value) : Half(static_cast<float>(value)) {}
   SHIFTABLE_INLINE explicit operator float() const {
+#if defined(__CUDA_ARCH__)
+    float number;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(number) : "h"(bits));
+    return number;
+#else
     const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
     uint32_t word = static_cast<uint32_t>(bits & 0x7fffu) << 13;
     float value;
@@ -74,6 +87,7 @@ struct Half {
     all |= sign;
     std::memcpy(&value, &all, 4);
     return value;
+#endif
   }
   SHIFTABLE_INLINE explicit operator double() const { return static_cast<float>(*this); }
 };

@@ -12,7 +12,10 @@
 #endif
 
 // Inlined at every level of optimisation, for the same reason.
-#if defined(_MSC_VER)
+#if defined(__CUDACC__)
+#define SHIFTABLE_INLINE SHIFTABLE_HOST_DEVICE
+#define SHIFTABLE_LAMBDA
+#elif defined(_MSC_VER)
 #define SHIFTABLE_INLINE __forceinline
 #define SHIFTABLE_LAMBDA
 #else

@@ -1,5 +1,5 @@
 #include "max_blur_downsample/plan.h"
-#include "tensors.h"
+#include "on_gpu.h"
 
 namespace shiftable {
 
@@ -27,8 +27,8 @@ struct Call {
 void run(const Call& call, const Tensor& values, const Tensor& image, Tensor& result) {
   const Tensor at = dense(image, call.channels_last);
   const Tensor from = values.get() == image.get() ? at : dense(values, call.channels_last);
-  SHIFTABLE_CPU(max_blur_downsample_gather_cpu)(call.plan, call.dtype, from.const_data_ptr(), at.const_data_ptr(),
-                                                result.mutable_data_ptr(), torch_threads());
+  SHIFTABLE_RUN(max_blur_downsample_gather, call.op, at, call.plan, call.dtype, from.const_data_ptr(),
+                at.const_data_ptr(), result.mutable_data_ptr());
 }
 
 Tensor new_result(const Call& call, const Tensor& image) {
@@ -59,6 +59,7 @@ Tensor gather(Tensor values, Tensor image, Ints kernel_size, Doubles taps_y, Dou
   check(shape_of(values) == call.shape && values.scalar_type() == image.scalar_type(), call.op,
         "expected values of the image's shape ", shape_text(call.shape), " and dtype, got ",
         shape_text(shape_of(values)));
+  check_device(call.op, values, image, "values");
   Tensor result = new_result(call, image);
   run(call, values, image, result);
   return result;
@@ -70,9 +71,10 @@ void run_transpose(const Call& call, const Tensor& grad, const Tensor& image, Te
   check(shape_of(grad) == call.result_shape() && grad.scalar_type() == image.scalar_type(), call.op,
         "expected a gradient of the image's dtype and shape ", shape_text(call.result_shape()), ", got ",
         shape_text(shape_of(grad)));
+  check_device(call.op, grad, image, "the gradient");
   const Tensor from = dense(grad, call.channels_last), at = dense(image, call.channels_last);
-  SHIFTABLE_CPU(max_blur_downsample_transpose_cpu)(call.plan, call.dtype, from.const_data_ptr(), at.const_data_ptr(),
-                                                   result.mutable_data_ptr(), torch_threads());
+  SHIFTABLE_RUN(max_blur_downsample_transpose, call.op, at, call.plan, call.dtype, from.const_data_ptr(),
+                at.const_data_ptr(), result.mutable_data_ptr());
 }
 
 Tensor transpose(Tensor grad, Tensor image, Ints kernel_size, Doubles taps_y, Doubles taps_x, Ints stride,
@@ -92,14 +94,21 @@ void transpose_out(Tensor grad, Tensor image, Ints kernel_size, Doubles taps_y, 
   run_transpose(call, grad, image, out);
 }
 
-}  // namespace
+// -- registration --------------------------------------------------------------------------------
 
-STABLE_TORCH_LIBRARY_IMPL(shiftable, CPU, m) {
+// Each serves both devices.
+template <typename Library>
+void register_all(Library& m) {
   m.impl("max_blur_downsample", TORCH_BOX(&forward));
   m.impl("max_blur_downsample_out", TORCH_BOX(&forward_out));
   m.impl("max_blur_downsample_gather", TORCH_BOX(&gather));
   m.impl("max_blur_downsample_transpose", TORCH_BOX(&transpose));
   m.impl("max_blur_downsample_transpose_out", TORCH_BOX(&transpose_out));
 }
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(shiftable, CPU, m) { register_all(m); }
+STABLE_TORCH_LIBRARY_IMPL(shiftable, CUDA, m) { register_all(m); }
 
 }  // namespace shiftable

@@ -32,4 +32,10 @@ SHIFTABLE_CPU_DECLARE(void max_blur_downsample_gather_cpu(const MaxBlurPlan& pla
                                                              const void* image, void* result,
                                                              const Parallel& parallel);)
 
+// The same on a GPU: pointers are to its memory.
+void max_blur_downsample_gather_cuda(const MaxBlurPlan& plan, DType dtype, const void* values, const void* image,
+                                     void* result, const GpuCall& gpu);
+void max_blur_downsample_transpose_cuda(const MaxBlurPlan& plan, DType dtype, const void* grad, const void* image,
+                                        void* result, const GpuCall& gpu);
+
 }  // namespace shiftable

@@ -1,5 +1,5 @@
+#include "on_gpu.h"
 #include "take_windows/plan.h"
-#include "tensors.h"
 
 namespace shiftable {
 
@@ -21,16 +21,43 @@ bool is_integer(ScalarType type) {
          type == ScalarType::Byte;
 }
 
-std::vector<Corner> corners_of(const char* op, const Tensor& corners) {
-  check(is_float(corners.scalar_type()) || is_integer(corners.scalar_type()), op,
-        "expected corners of an integer or floating dtype, got torch scalar type ",
-        torch::headeronly::toString(corners.scalar_type()));
-  const ScalarType exact = is_float(corners.scalar_type()) ? ScalarType::Double : ScalarType::Long;
-  const Tensor values = torch::stable::contiguous(torch::stable::to(corners, exact));
-  const int64_t count = values.numel() / 2;
-  return exact == ScalarType::Double ? read_corners(op, static_cast<const double*>(values.const_data_ptr()), count)
-                                     : read_corners(op, static_cast<const int64_t*>(values.const_data_ptr()), count);
-}
+// The corners as numbers of one of two types, on the CPU for its kernels and on the images' device for a GPU's.
+class Corners {
+ public:
+  Corners(const char* op, const Tensor& corners, const Tensor& images) {
+    check(is_float(corners.scalar_type()) || is_integer(corners.scalar_type()), op,
+          "expected corners of an integer or floating dtype, got torch scalar type ",
+          torch::headeronly::toString(corners.scalar_type()));
+    const ScalarType exact = is_float(corners.scalar_type()) ? ScalarType::Double : ScalarType::Long;
+    values_ = torch::stable::contiguous(torch::stable::to(corners, exact));
+    const int64_t count = values_->numel() / 2;
+    if (values_->is_cpu()) {  // a GPU's are not looked at: that would have to wait for them
+      at_ = exact == ScalarType::Double
+                ? read_corners(op, static_cast<const double*>(values_->const_data_ptr()), count)
+                : read_corners(op, static_cast<const int64_t*>(values_->const_data_ptr()), count);
+      if (images.is_cuda()) values_ = torch::stable::to(*values_, images.device());
+    }
+    check_device(op, *values_, images, "corners on the CPU or");
+  }
+
+  const Corner* on_cpu() const { return at_.data(); }
+  const void* on_gpu() const { return values_->const_data_ptr(); }
+
+ private:
+  std::optional<Tensor> values_;
+  std::vector<Corner> at_;
+};
+
+// The call of a kernel: on a GPU it takes the corners as they are.
+#define SHIFTABLE_RUN_WINDOWS(function, op, images, plan, corners, ...)                          \
+  do {                                                                                           \
+    if ((images).is_cuda()) {                                                                    \
+      const OnGpu gpu(op, images);                                                               \
+      SHIFTABLE_CUDA_KERNEL(function##_cuda)(plan, (corners).on_gpu(), __VA_ARGS__, gpu.call()); \
+    } else {                                                                                     \
+      SHIFTABLE_CPU(function##_cpu)(plan, (corners).on_cpu(), __VA_ARGS__, torch_threads());     \
+    }                                                                                            \
+  } while (false)
 
 Tensor forward(Tensor images, Tensor corners, Ints size, std::string border, std::optional<Doubles> fill,
                std::string interpolation, std::optional<Doubles> scale, std::optional<Doubles> bias, ScalarType dtype,
@@ -41,12 +68,11 @@ Tensor forward(Tensor images, Tensor corners, Ints size, std::string border, std
   const bool fractional = is_float(corners.scalar_type());
   const WindowPlan plan = plan_windows(op, shape_of(images), shape_of(corners), fractional, out == DType::uint8,
                                        {size, border, fill, scale, bias, interpolation});
-  const std::vector<Corner> at = corners_of(op, corners);
+  const Corners at(op, corners, images);
   Tensor flat = empty_on(images, {plan.images * plan.windows, plan.channels, size[0], size[1]}, dtype, channels_last);
   if (flat.numel() > 0)
-    SHIFTABLE_CPU(take_windows_cpu)(plan, at.data(), shape_of(corners).size() == 3, in, layout_of(images),
-                                    images.const_data_ptr(), out, layout_of(flat), flat.mutable_data_ptr(),
-                                    torch_threads());
+    SHIFTABLE_RUN_WINDOWS(take_windows, op, images, plan, at, shape_of(corners).size() == 3, in, layout_of(images),
+                          images.const_data_ptr(), out, layout_of(flat), flat.mutable_data_ptr());
   return torch::stable::view(flat, {plan.images, plan.windows, plan.channels, size[0], size[1]});
 }
 
@@ -69,13 +95,14 @@ void forward_out(Tensor images, Tensor corners, std::string border, std::optiona
   const bool channels_last = layout.channel == 1 && layout.x == shape[2] && layout.y == shape[2] * shape[4];
   check((planar || channels_last) && layout.image == size && (shape[0] == 1 || out.stride(0) == shape[1] * size), op,
         "expected out dense, contiguous or channels_last, got other strides");
+  check_device(op, out, images, "out");
   const auto [out_begin, out_end] = memory_of(out);
   const auto [begin, end] = memory_of(images);
   check(out_end <= begin || end <= out_begin, op, "expected out in memory of its own, got memory of the images");
   if (out.numel() == 0) return;
-  const std::vector<Corner> at = corners_of(op, corners);
-  SHIFTABLE_CPU(take_windows_cpu)(plan, at.data(), shape_of(corners).size() == 3, in, layout_of(images),
-                                  images.const_data_ptr(), to, layout, out.mutable_data_ptr(), torch_threads());
+  const Corners at(op, corners, images);
+  SHIFTABLE_RUN_WINDOWS(take_windows, op, images, plan, at, shape_of(corners).size() == 3, in, layout_of(images),
+                        images.const_data_ptr(), to, layout, out.mutable_data_ptr());
 }
 
 Tensor transpose(Tensor grad, Tensor corners, int64_t height, int64_t width, std::string border,
@@ -89,22 +116,29 @@ Tensor transpose(Tensor grad, Tensor corners, int64_t height, int64_t width, std
       plan_windows(op, images, shape_of(corners), is_float(corners.scalar_type()), false,
                    {{shape[3], shape[4]}, border, std::nullopt, scale, std::nullopt, interpolation});
   check(plan.windows == shape[1], op, "expected corners for ", shape[1], " windows, got ", plan.windows);
-  const std::vector<Corner> at = corners_of(op, corners);
+  const Corners at(op, corners, grad);
   const Tensor source = torch::stable::contiguous(grad);
   Tensor result = empty_on(grad, images, dtype, channels_last);
   if (result.numel() > 0)
-    SHIFTABLE_CPU(take_windows_transpose_cpu)(plan, at.data(), shape_of(corners).size() == 3, in, layout_of(source),
-                                              source.const_data_ptr(), out, layout_of(result),
-                                              result.mutable_data_ptr(), torch_threads());
+    SHIFTABLE_RUN_WINDOWS(take_windows_transpose, op, source, plan, at, shape_of(corners).size() == 3, in,
+                          layout_of(source), source.const_data_ptr(), out, layout_of(result),
+                          result.mutable_data_ptr());
   return result;
 }
 
-}  // namespace
+// -- registration --------------------------------------------------------------------------------
 
-STABLE_TORCH_LIBRARY_IMPL(shiftable, CPU, m) {
+// Each serves both devices.
+template <typename Library>
+void register_all(Library& m) {
   m.impl("take_windows", TORCH_BOX(&forward));
   m.impl("take_windows_out", TORCH_BOX(&forward_out));
   m.impl("take_windows_transpose", TORCH_BOX(&transpose));
 }
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(shiftable, CPU, m) { register_all(m); }
+STABLE_TORCH_LIBRARY_IMPL(shiftable, CUDA, m) { register_all(m); }
 
 }  // namespace shiftable

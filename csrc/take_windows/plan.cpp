@@ -60,7 +60,6 @@ WindowPlan plan_windows(const char* op, const std::vector<int64_t>& images, cons
 
 template <typename T>
 std::vector<Corner> read_corners(const char* op, const T* corners, int64_t count) {
-  constexpr double kFarthest = 1099511627776.0;  // 2^40 pixels: sums with window sizes stay exact
   const auto split = [&](T value, int64_t& whole, double& fraction) {
     const auto position = static_cast<double>(value);
     check(position >= -kFarthest && position <= kFarthest, op, "expected corners within 2^40 pixels, got ", position);

@@ -7,6 +7,7 @@
 
 #include "core/border.h"
 #include "core/dtype.h"
+#include "core/gpu_call.h"
 #include "core/parallel.h"
 #include "core/variants.h"
 
@@ -47,6 +48,8 @@ struct WindowPlan {
 WindowPlan plan_windows(const char* op, const std::vector<int64_t>& images, const std::vector<int64_t>& corners,
                         bool fractional, bool to_uint8, const WindowArguments& arguments);
 
+constexpr double kFarthest = 1099511627776.0;  // 2^40 pixels: sums with window sizes stay exact
+
 // Splits corners into whole pixels and fractions; refuses what no image can lie near. T: int64_t or double.
 template <typename T>
 std::vector<Corner> read_corners(const char* op, const T* corners, int64_t count);
@@ -58,5 +61,13 @@ SHIFTABLE_CPU_DECLARE(void take_windows_cpu(const WindowPlan& plan, const Corner
                       void take_windows_transpose_cpu(const WindowPlan& plan, const Corner* corners, bool per_image,
                                                       DType in, const Layout& from, const void* grad, DType out,
                                                       const Layout& to, void* images, const Parallel& parallel);)
+
+// The same on a GPU: pointers are to its memory. `corners` holds (y, x) in int64 or, where plan.fractional, in double;
+// nobody has looked at them, so one that is no number is taken as 0, and one beyond 2^40 pixels as that far off.
+void take_windows_cuda(const WindowPlan& plan, const void* corners, bool per_image, DType in, const Layout& from,
+                       const void* images, DType out, const Layout& to, void* windows, const GpuCall& gpu);
+void take_windows_transpose_cuda(const WindowPlan& plan, const void* corners, bool per_image, DType in,
+                                 const Layout& from, const void* grad, DType out, const Layout& to, void* images,
+                                 const GpuCall& gpu);
 
 }  // namespace shiftable

@@ -1,55 +1,11 @@
 // One window, row by row.
 #pragma once
 
-#include <cmath>
-
 #include "core/rows.h"
-#include "take_windows/plan.h"
+#include "take_windows/taps.h"
 
 namespace shiftable {
 namespace {
-
-// -- taps between pixels -------------------------------------------------------------------------
-
-constexpr int kMostTaps = 6;
-
-// The filter that reads between pixels: tap k weighs the pixel at `first + k` past the corner.
-struct Taps {
-  int64_t first = 0;
-  int count = 1;
-  double weight[kMostTaps] = {1.0};
-};
-
-double cubic(double t) {  // Keys 1981, a = -0.5
-  constexpr double a = -0.5;
-  t = std::fabs(t);
-  if (t < 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
-  return t < 2 ? ((a * t - 5 * a) * t + 8 * a) * t - 4 * a : 0;
-}
-
-double lanczos3(double t) {
-  constexpr double pi = 3.14159265358979323846;
-  if (t == 0) return 1;
-  if (std::fabs(t) >= 3) return 0;
-  return 3 * std::sin(pi * t) * std::sin(pi * t / 3) / (pi * pi * t * t);
-}
-
-// Taps for a corner `fraction` past a pixel; they sum to 1. On the pixel itself there is one tap,
-// so whole corners read exact values however they were given.
-Taps fractional_taps(Interpolation interpolation, double fraction) {
-  if (fraction == 0) return {};
-  if (interpolation == Interpolation::linear) return {0, 2, {1 - fraction, fraction}};
-  const int64_t reach = interpolation == Interpolation::cubic ? 2 : 3;
-  Taps taps{1 - reach, 0, {}};
-  double sum = 0;
-  for (int64_t k = 1 - reach; k <= reach; ++k) {
-    const double t = static_cast<double>(k) - fraction;
-    taps.weight[taps.count] = reach == 2 ? cubic(t) : lanczos3(t);
-    sum += taps.weight[taps.count++];
-  }
-  for (int k = 0; k < taps.count; ++k) taps.weight[k] /= sum;
-  return taps;
-}
 
 // One axis of one window. Position j of its own line of count + taps - 1 pixels is pixel start + j of the image while j
 // lies in inside_begin .. inside_end - 1; elsewhere the border says which.

@@ -1,13 +1,11 @@
 // Runs every kernel on random shapes, filters, borders and layouts, on buffers of exactly the right size: built with
 // the address and undefined-behaviour sanitizers, it stops at the first number read or written outside of them.
 #include <cstdio>
-#include <cstdlib>
-#include <memory>
 #include <stdexcept>
-#include <vector>
 
 #include "blur_downsample/plan.h"
 #include "max_blur_downsample/plan.h"
+#include "random.h"
 #include "take_windows/plan.h"
 
 using namespace shiftable;
@@ -21,32 +19,6 @@ const Parallel kParts = {[](int64_t count, int64_t, void (*body)(const void*, in
   for (int64_t begin = 0; begin < count; begin += part)
     body(context, begin, begin + part < count ? begin + part : count);
 }};
-
-uint32_t state = 1;
-int64_t random_from(int64_t low, int64_t high) {
-  state = state * 1664525u + 1013904223u;
-  return low + (state >> 8) % (high - low + 1);
-}
-
-int64_t size_of(DType dtype) {
-  return dtype == DType::float64 ? 8 : dtype == DType::float32 ? 4 : dtype == DType::uint8 ? 1 : 2;
-}
-
-// Bytes on the heap, of exactly this size, each 0x3c: a number of every type.
-struct Buffer {
-  int64_t size;
-  std::unique_ptr<unsigned char[]> bytes;
-  Buffer(int64_t count, DType dtype) : size(count * size_of(dtype)), bytes(new unsigned char[size]) {
-    for (int64_t i = 0; i < size; ++i) bytes[i] = 0x3c;
-  }
-  void* get() { return bytes.get(); }
-};
-
-int64_t count_of(const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (int64_t size : shape) count *= size;
-  return count;
-}
 
 void blurs(DType dtype) {
   const std::vector<int64_t> channels = {1, 3, 4, 15, 16, 17, 32, 33, 64, 65, 80};
@@ -84,11 +56,6 @@ void blurs(DType dtype) {
     kernels::max_blur_downsample_transpose_cpu(pool, dtype, pooled.get(), image.get(), back.get(), kParts);
   } catch (const std::invalid_argument&) {  // a filter that does not fit
   }
-}
-
-Layout layout_of(int64_t channels, int64_t height, int64_t width, bool channels_last) {
-  const int64_t size = channels * height * width;
-  return channels_last ? Layout{size, 1, channels * width, channels} : Layout{size, height * width, width, 1};
 }
 
 void windows(DType from, DType to) {

@@ -340,6 +340,41 @@ struct Rank<T, true> {
   SHIFTABLE_DEVICE int place() const { return 15 - (bits & 15); }
 };
 
+// Calls add(row, weight) for the rows of the gradient that read map row `my`, in order.
+template <int K, typename Add>
+SHIFTABLE_DEVICE void for_grad_rows(const MapWork& work, int my, const Add& add) {
+  constexpr int kBefore = (K - 1) / 2, kAbove = (K - 1 - kBefore) / 2, kReaders = kAbove + 1 + (1 + kBefore) / 2;
+  if (work.edges_y.holds(my)) {
+    const int slot = work.edges_y.slot_of(my), end = work.edges_y.first[slot + 1];
+    for (int e = work.edges_y.first[slot]; e < end; ++e) add(work.edges_y.output[e], work.edges_y.weight[e]);
+    return;
+  }
+#pragma unroll
+  for (int d = 0; d < kReaders; ++d) {
+    const int o = my / 2 - kAbove + d, k = my + kBefore - o * 2;
+    if (o >= 0 && o < work.out_height && k >= 0 && k < K) add(o, work.taps_y[k]);
+  }
+}
+
+// The map's gradient at (my, mx), a column that the border touches. Such are few: their code stays out of the way.
+template <typename T, int K, int kLanes>
+__device__ __noinline__ Pack<float, kLanes> edge_grad(const MapWork& work, const T* grad, int my, int mx) {
+  Pack<float, kLanes> result{};
+  const int slot = work.edges_x.slot_of(mx), end = work.edges_x.first[slot + 1];
+  for (int i = work.edges_x.first[slot]; i < end; ++i) {
+    float column[kLanes] = {};
+    for_grad_rows<K>(work, my, [&](int oy, float weight) {
+      const Pack<T, kLanes> number =
+          load_pack<kLanes>(grad + (oy * work.out_width + work.edges_x.output[i]) * work.inner);
+#pragma unroll
+      for (int e = 0; e < kLanes; ++e) column[e] = fused(as<float>(number.number[e]), weight, column[e]);
+    });
+#pragma unroll
+    for (int e = 0; e < kLanes; ++e) result.number[e] = fused(column[e], work.edges_x.weight[i], result.number[e]);
+  }
+  return result;
+}
+
 template <typename T, int K, int M, int V, bool kPlanes>
 __global__ void __launch_bounds__(kBlock, 1) transpose_map(const __grid_constant__ MapWork work) {
   constexpr int kPad = (M - 1) / 2, kBefore = (K - 1) / 2;
@@ -347,7 +382,6 @@ __global__ void __launch_bounds__(kBlock, 1) transpose_map(const __grid_constant
   // Columns of the map from x0 - 1 on, of the image from x0 - (M - 1) on, of the gradient from x0 / 2 + kFirst on.
   constexpr int kMap = kColumns + M - 1, kImage = kMap + M - 1;
   constexpr int kFirst = -((K - kBefore) / 2), kGrads = (kColumns - 1 + kPad + kBefore) / 2 - kFirst + 1;
-  constexpr int kAbove = (K - 1 - kBefore) / 2, kReaders = kAbove + 1 + (1 + kBefore) / 2;
   static_assert(kPad - (M - 1) == -1, "the map's columns start beside the thread's own");
   const uint32_t thread = thread_number();
   if (thread >= work.threads) return;
@@ -395,23 +429,6 @@ __global__ void __launch_bounds__(kBlock, 1) transpose_map(const __grid_constant
       }
   };
 
-  // Calls add(row, weight) for the rows of the gradient that map row `my` is read by, in order.
-  const auto for_rows = [&](int my, const auto& add) {
-    if (work.edges_y.holds(my)) {
-      const int slot = work.edges_y.slot_of(my), end = work.edges_y.first[slot + 1];
-      for (int e = work.edges_y.first[slot]; e < end; ++e) add(work.edges_y.output[e], work.edges_y.weight[e]);
-      return;
-    }
-#pragma unroll
-    for (int d = 0; d < kReaders; ++d) {
-      const int o = my / 2 - kAbove + d, k = my + kBefore - o * 2;
-      if (o >= 0 && o < work.out_height && k >= 0 && k < K) add(o, work.taps_y[k]);
-    }
-  };
-  const auto grad_at = [&](int oy, int ox) {
-    return load_pack<kLanes>(grad + (oy * work.out_width + ox) * work.inner);
-  };
-
   float given[M][kColumns][kLanes] = {};  // to the pixels of rows my - kPad and below
   const int first = y0 + kPad - (M - 1);
   for (int r = 0; r < M - 1; ++r) take_row(first - kPad + r);
@@ -419,12 +436,12 @@ __global__ void __launch_bounds__(kBlock, 1) transpose_map(const __grid_constant
     take_row(my - kPad + M - 1);
     if (my >= 0 && my < work.map_height) {
       float v[kGrads][kLanes] = {};  // sums down the gradient's columns
-      for_rows(my, [&](int oy, float weight) {
+      for_grad_rows<K>(work, my, [&](int oy, float weight) {
 #pragma unroll
         for (int q = 0; q < kGrads; ++q) {
           const int ox = x0 / 2 + kFirst + q;
           if (ox < 0 || ox >= work.out_width) continue;
-          const Pack<T, kLanes> number = grad_at(oy, ox);
+          const Pack<T, kLanes> number = load_pack<kLanes>(grad + (oy * work.out_width + ox) * work.inner);
 #pragma unroll
           for (int e = 0; e < kLanes; ++e) v[q][e] = fused(as<float>(number.number[e]), weight, v[q][e]);
         }
@@ -435,17 +452,9 @@ __global__ void __launch_bounds__(kBlock, 1) transpose_map(const __grid_constant
         if (mx < 0 || mx >= work.map_width) continue;
         float map_grad[kLanes] = {};
         if (work.edges_x.holds(mx)) {
-          const int slot = work.edges_x.slot_of(mx), end = work.edges_x.first[slot + 1];
-          for (int i = work.edges_x.first[slot]; i < end; ++i) {
-            float column[kLanes] = {};
-            for_rows(my, [&](int oy, float weight) {
-              const Pack<T, kLanes> number = grad_at(oy, work.edges_x.output[i]);
+          const Pack<float, kLanes> found = edge_grad<T, K, kLanes>(work, grad, my, mx);
 #pragma unroll
-              for (int e = 0; e < kLanes; ++e) column[e] = fused(as<float>(number.number[e]), weight, column[e]);
-            });
-#pragma unroll
-            for (int e = 0; e < kLanes; ++e) map_grad[e] = fused(column[e], work.edges_x.weight[i], map_grad[e]);
-          }
+          for (int e = 0; e < kLanes; ++e) map_grad[e] = found.number[e];
         } else {
 #pragma unroll
           for (int q = 0; q < kGrads; ++q) {

@@ -34,6 +34,11 @@ def _load_eager() -> Any:
 eager = _load_eager()
 
 
+def has_kernels(device: torch.device) -> bool:
+    """Whether this build's operators run on the device."""
+    return device.type == "cpu" or (device.type == "cuda" and bool(_C.build_info()["cuda"]))
+
+
 def keeps_channels_last(image: Tensor) -> bool:
     """Whether an operator's result is channels_last: where the image is, and is not NCHW too."""
     if image.dim() != 4 or image.is_contiguous():

@@ -87,7 +87,13 @@ def evaluate(
     rows: dict[str, list[Any]] = {name: [] for name in PER_SHIFT}
     answered: list[Tensor] = []
     batches = sweep.batches(
-        images, batch, scale=scale, bias=bias, dtype=dtype, memory_format=memory_format
+        images,
+        batch,
+        scale=scale,
+        bias=bias,
+        dtype=dtype,
+        memory_format=memory_format,
+        device=place,
     )
     for number, shifts, windows in batches:
         answered.append(_probabilities(model, windows.to(place), named[number]))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from shiftable._ops import has_kernels
 from shiftable.functional import Border, take_windows
 
 Protocol = Literal["crop", "embed", "circular", "shift"]
@@ -322,6 +323,7 @@ class Sweep:
         bias: float | Sequence[float] | None = None,
         dtype: torch.dtype = torch.float32,
         memory_format: torch.memory_format = torch.channels_last,
+        device: torch.device | str | None = None,
     ) -> Iterator[tuple[int, range, Tensor]]:
         """Yields the windows of every image, a chunk at a time, in one buffer that is refilled.
 
@@ -332,6 +334,8 @@ class Sweep:
             bias: as in `take_windows`.
             dtype: of the windows.
             memory_format: of the windows.
+            device: where the windows are cut, to which images are moved; by default where an image
+                lies. The CPU where the operators do not run on that device.
 
         Yields:
             The image's number, the numbers of its shifts in the plan, and their windows
@@ -349,15 +353,24 @@ class Sweep:
             raise ValueError(f"batches: expected chunk >= 1, got {chunk}")
         buffer: Tensor | None = None
         for number in range(len(images)):
-            image = images[number].cpu()  # windows are cut on the CPU, whose kernels there are
+            image = images[number]
+            place = image.device if device is None else torch.device(device)
+            image = image.to(place if has_kernels(place) else "cpu")
             if image.ndim != 3:
                 raise ValueError(f"batches: expected images (C, H, W), got {tuple(image.shape)}")
             corners = self.corners((image.shape[1], image.shape[2]), number)
             for first in range(0, len(corners), chunk):
                 part = corners[first : first + chunk]
                 shape = (len(part), image.shape[0], *self.size)
-                if buffer is None or buffer.shape[1] != shape[1] or len(buffer) < len(part):
-                    buffer = torch.empty(shape, dtype=dtype, memory_format=memory_format)
+                if (
+                    buffer is None
+                    or buffer.device != image.device
+                    or buffer.shape[1] != shape[1]
+                    or len(buffer) < len(part)
+                ):
+                    buffer = torch.empty(
+                        shape, dtype=dtype, memory_format=memory_format, device=image.device
+                    )
                 windows = buffer[: len(part)]
                 self.windows(image, part, scale=scale, bias=bias, out=windows[None])
                 yield number, range(first, first + len(part)), windows

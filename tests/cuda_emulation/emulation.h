@@ -41,8 +41,8 @@ enum class Order { forward, reversed, random };
 inline Order order = Order::forward;
 inline std::mt19937 random_numbers{1};
 
-// Blocks that a launch leaves out, for tensors of which only the end is there.
-inline unsigned first_block = 0;
+// How many blocks of a launch to run, its last ones; for tensors of which only the end is there.
+inline unsigned last_blocks = 0xffffffffu;
 
 inline std::set<const void*> launched;  // every kernel that has run
 
@@ -108,7 +108,7 @@ template <typename Body>
 void launch(const void* kernel, unsigned blocks, unsigned threads, const Body& body) {
   if (blocks == 0 || blocks > 0x7fffffffu || threads == 0 || threads > 1024) fail("a launch that CUDA would refuse");
   launched.insert(kernel);
-  for (unsigned block : in_order(first_block, blocks)) {
+  for (unsigned block : in_order(blocks > last_blocks ? blocks - last_blocks : 0, blocks)) {
     block_place = {block};
     for (unsigned thread : in_order(0, threads)) {
       thread_place = {thread};

@@ -359,9 +359,95 @@ void random_window(DType in, DType out) {
            random_from(0, 1) == 1});
 }
 
+// -- more than 2^31 numbers ----------------------------------------------------------------------------
+
+// Memory of a size that the machine need not have: pages are there once they are touched.
+struct Sparse {
+  int64_t bytes;
+  char* begin;
+  Sparse(int64_t count, DType dtype)
+      : bytes(count * size_of(dtype)),
+        begin(static_cast<char*>(
+            mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {
+    if (begin == MAP_FAILED) stop("no address space");
+  }
+  ~Sparse() { munmap(begin, bytes); }
+  char* last(const Numbers& numbers) { return begin + bytes - numbers.buffer.size; }
+  void put(Numbers& numbers) { std::memcpy(last(numbers), numbers.get(), numbers.buffer.size); }
+  void get(Numbers& numbers) { std::memcpy(numbers.get(), last(numbers), numbers.buffer.size); }
+};
+
+// The last plane or image of a batch that is too large for 32 bits, in the last blocks of a launch.
+void far_blur(DType dtype, int64_t width, bool channels_last, bool max) {
+  const std::vector<int64_t> one = {1, channels_last ? 8 : 1, 16, width};
+  const int64_t count = (int64_t{1} << 31) / count_of(one) + 3;
+  const std::vector<int64_t> all = {channels_last ? count : 1, channels_last ? 8 : count, 16, width};
+  const Filter filter{taps_of(4), taps_of(4), {2, 2}, "reflect", std::nullopt};
+  const MaxArguments window{{3, 3}, {1, 1}, {1, 1}};
+  const MaxBlurPlan plan = plan_max_blur("far", all, channels_last, window, filter.arguments(), false),
+                    last = plan_max_blur("far", one, channels_last, window, filter.arguments(), false);
+  described = std::string(max ? "max, " : "") + "last of " + text(all) + (channels_last ? " channels_last" : "");
+  Numbers image(count_of(one), dtype, Values::plain), result(count_of(blurred_shape(one, last.blur)), dtype),
+      want(result.count, dtype), back(image.count, dtype), want_back(image.count, dtype);
+  Sparse images(count_of(all), dtype), results(count_of(blurred_shape(all, plan.blur)), dtype),
+      backs(count_of(all), dtype);
+  images.put(image);
+  Memory memory;
+  emulation::last_blocks = 4;
+  if (max) {
+    SHIFTABLE_CPU(max_blur_downsample_gather_cpu)(last, dtype, image.get(), image.get(), want.get(), kOneThread);
+    max_blur_downsample_gather_cuda(plan, dtype, images.begin, images.begin, results.begin, memory.call);
+    SHIFTABLE_CPU(max_blur_downsample_transpose_cpu)(last, dtype, want.get(), image.get(), want_back.get(), kOneThread);
+    max_blur_downsample_transpose_cuda(plan, dtype, results.begin, images.begin, backs.begin, memory.call);
+  } else {
+    SHIFTABLE_CPU(blur_downsample_cpu)(last.blur, dtype, image.get(), want.get(), kOneThread);
+    blur_downsample_cuda(plan.blur, dtype, images.begin, results.begin, memory.call);
+    SHIFTABLE_CPU(blur_downsample_transpose_cpu)(last.blur, dtype, want.get(), want_back.get(), kOneThread);
+    blur_downsample_transpose_cuda(plan.blur, dtype, results.begin, backs.begin, memory.call);
+  }
+  emulation::last_blocks = 0xffffffffu;
+  results.get(result);
+  compare("forward", want, result);
+  backs.get(back);
+  compare("transpose", want_back, back);
+}
+
+void far_windows() {
+  const std::vector<int64_t> images = {1, 3, 16, 16};
+  const int64_t count = (int64_t{1} << 31) / count_of(images) + 3;
+  std::vector<int64_t> corners(2 * count, 3);
+  const WindowArguments arguments{{16, 16}, "circular", std::nullopt, std::nullopt, std::nullopt, "linear"};
+  const WindowPlan plan = plan_windows("far", images, {count, 2}, false, false, arguments),
+                   last = plan_windows("far", images, {1, 2}, false, false, arguments);
+  const Layout layout = layout_of(3, 16, 16, true);
+  described = "last of " + std::to_string(count) + " windows";
+  Numbers image(count_of(images), DType::uint8, Values::plain), got(image.count, DType::float16),
+      want(image.count, DType::float16);
+  Sparse windows(count * image.count, DType::float16);
+  const Corner corner{3, 3, 0, 0};
+  SHIFTABLE_CPU(take_windows_cpu)(last, &corner, false, DType::uint8, layout, image.get(), DType::float16, layout,
+                                  want.get(), kOneThread);
+  Memory memory;
+  emulation::last_blocks = 4;
+  take_windows_cuda(plan, corners.data(), false, DType::uint8, layout, image.get(), DType::float16, layout,
+                    windows.begin, memory.call);
+  emulation::last_blocks = 0xffffffffu;
+  windows.get(got);
+  compare("take_windows", want, got);
+}
+
+void far() {
+  for (const bool max : {false, true})
+    for (const bool channels_last : {false, true})
+      for (const int64_t width : {16, 15}) far_blur(DType::float16, width, channels_last, max);
+  far_windows();
+  std::printf("far, %zu kernels\n", emulation::launched.size());
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
+  if (count > 1 && std::strcmp(arguments[1], "far") == 0) return far(), 0;
   if (count > 2) {
     const std::string order = arguments[2];
     emulation::order = order == "random"     ? emulation::Order::random

@@ -43,7 +43,7 @@ def taps_and_stride(kernel):
 def test_planes_move_16_bytes_at_once(kernels):
     for kernel in vectors(kernels, "filter_planes"):
         taps, stride = taps_and_stride(kernel)
-        if taps >= stride:  # fewer taps leave pixels out, and the compiler what is not read of a vector
+        if taps >= stride:  # fewer leave pixels out, and the compiler what is not read of a vector
             assert kernel.loads[16] >= 1, kernel
         if stride == 1:  # with others a thread makes fewer results than it reads pixels
             assert kernel.stores[16] == 1, kernel

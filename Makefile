@@ -53,8 +53,8 @@ build: .venv/.built
 
 # Rewritten only when one of them changes, so that a build follows its switches.
 .venv/.switches: .venv/.core FORCE
-	@echo "$(SHIFTABLE_CUDA) $(SHIFTABLE_CUDA_ARCHITECTURES) $(SHIFTABLE_WERROR)" | cmp -s - $@ || \
-	  echo "$(SHIFTABLE_CUDA) $(SHIFTABLE_CUDA_ARCHITECTURES) $(SHIFTABLE_WERROR)" > $@
+	@echo "$(SHIFTABLE_CUDA) $(SHIFTABLE_CUDA_ARCHITECTURES) $(TORCH_CUDA_ARCH_LIST) $(SHIFTABLE_WERROR)" | cmp -s - $@ || \
+	  echo "$(SHIFTABLE_CUDA) $(SHIFTABLE_CUDA_ARCHITECTURES) $(TORCH_CUDA_ARCH_LIST) $(SHIFTABLE_WERROR)" > $@
 
 .venv/.built: .venv/.core .venv/.switches $(SOURCES)
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .

@@ -1,6 +1,7 @@
 """Builds shiftable._C and _eager by driving csrc/CMakeLists.txt; all else is in pyproject.toml."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,25 @@ from setuptools.errors import CompileError
 
 HERE = Path(__file__).parent.resolve()
 CUDA = {"": "AUTO", "1": "ON", "0": "OFF"}  # SHIFTABLE_CUDA: where nvcc is, demanded, left out
+
+
+def cuda_architectures() -> str:
+    """CMake's list of GPUs to compile for; never that of a GPU that happens to be there.
+
+    SHIFTABLE_CUDA_ARCHITECTURES is one ("80-real;90"); TORCH_CUDA_ARCH_LIST ("8.0 9.0+PTX") says the
+    same in torch's way.
+    """
+    if named := os.environ.get("SHIFTABLE_CUDA_ARCHITECTURES"):
+        return named
+    found = []
+    for name in re.split(r"[;,\s]+", os.environ.get("TORCH_CUDA_ARCH_LIST", "9.0+PTX").strip()):
+        match = re.fullmatch(r"(\d+)\.(\d+)([af]?)(\+PTX)?", name)
+        if match is None:
+            raise SystemExit(f"TORCH_CUDA_ARCH_LIST: expected numbers such as 9.0+PTX, got '{name}'")
+        if match[1] + match[2] == "103":  # nvcc 13 makes code for it that computes wrong
+            raise SystemExit("TORCH_CUDA_ARCH_LIST: 10.3 is served by code for 10.0; name 10.0")
+        found.append(match[1] + match[2] + match[3] + ("" if match[4] else "-real"))
+    return ";".join(found)
 
 
 class CMakeBuild(build_ext):
@@ -29,7 +49,7 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DSHIFTABLE_WERROR={os.environ.get('SHIFTABLE_WERROR', 'OFF')}",
             f"-DSHIFTABLE_CUDA={CUDA[cuda]}",
-            f"-DSHIFTABLE_CUDA_ARCHITECTURES={os.environ.get('SHIFTABLE_CUDA_ARCHITECTURES', '90')}",
+            f"-DSHIFTABLE_CUDA_ARCHITECTURES={cuda_architectures()}",
         ]  # fmt: skip
         compile_ = ["cmake", "--build", str(build), "--target", name]
         install = ["cmake", "--install", str(build), "--prefix", str(target), "--component", name]

@@ -78,24 +78,32 @@ __global__ void __launch_bounds__(kBlock, 1) filter_pixels(const __grid_constant
     for (int age = kLive - 1; age > 0; --age)
 #pragma unroll
       for (int e = 0; e < V; ++e) sums[age][e] = sums[age - 1][e];
+    // All pixels of the step are asked for before the first is used.
+    int columns_at[S];
+#pragma unroll
+    for (int j = 0; j < S; ++j) {
+      const int x = near_index(work.border, (x0 + step) * S - kBefore + j, work.width);
+      columns_at[j] = x < 0 || (j > kLast && step + 1 == steps) ? -1 : x * work.inner;
+    }
+    Pack<T, V> raw[S][K];
+#pragma unroll
+    for (int j = 0; j < S; ++j)
+#pragma unroll
+      for (int k = 0; k < K; ++k)
+        if (j < K)
+          raw[j][k] = columns_at[j] >= 0 && rows[k] >= 0 ? load_pack<V>(image + rows[k] + columns_at[j]) : Pack<T, V>{};
 #pragma unroll
     for (int j = 0; j < S; ++j) {
       if (j >= K || (j > kLast && step + 1 == steps)) continue;
-      const int x = near_index(work.border, (x0 + step) * S - kBefore + j, work.width);
-      const int offset = (x < 0 ? 0 : x) * work.inner;
-      Pack<T, V> raw[K];
-#pragma unroll
-      for (int k = 0; k < K; ++k)
-        raw[k] = x >= 0 && rows[k] >= 0 ? load_pack<V>(image + rows[k] + offset) : Pack<T, V>{};
 #pragma unroll
       for (int e = 0; e < V; ++e) {
         float v = 0;
 #pragma unroll
         for (int k = 0; k < K; ++k) {
-          float value = as<float>(raw[k].number[e]);
+          float value = as<float>(raw[j][k].number[e]);
           if constexpr (kPrologue) {
             value = prologue<true>(value, channels.scale[e], channels.bias[e], work.lowest);
-            if (x < 0 || rows[k] < 0) value = 0;  // outside is 0 after the prologue
+            if (columns_at[j] < 0 || rows[k] < 0) value = 0;  // outside is 0 after the prologue
           }
           v = k == 0 ? value * work.taps_y[0] : fused(value, work.taps_y[k], v);
         }
@@ -145,68 +153,86 @@ __global__ void __launch_bounds__(kBlock, 1) transpose_pixels(const __grid_const
 #pragma unroll
     for (int e = 0; e < V; ++e) v[e] = 0;
     if (o < 0 || o >= work.out_width) return;
-    const auto add = [&](int row, float weight) {
-      const Pack<T, V> raw = load_pack<V>(grad + row + o * work.inner);
+    const T* column = grad + o * work.inner;
+    if (!at_edge) {
+      Pack<T, V> raw[kReaders];
 #pragma unroll
-      for (int e = 0; e < V; ++e) v[e] = fused(as<float>(raw.number[e]), weight, v[e]);
-    };
-    if (at_edge) {
-      const int slot = work.edges_y.slot_of(y), end = work.edges_y.first[slot + 1];
-      for (int e = work.edges_y.first[slot]; e < end; ++e)
-        add(work.edges_y.output[e] * grad_row, work.edges_y.weight[e]);
-    } else {
+      for (int d = 0; d < kReaders; ++d) raw[d] = rows[d] >= 0 ? load_pack<V>(column + rows[d]) : Pack<T, V>{};
 #pragma unroll
       for (int d = 0; d < kReaders; ++d)
-        if (rows[d] >= 0) add(rows[d], weights[d]);
+#pragma unroll
+        for (int e = 0; e < V; ++e) v[e] = fused(as<float>(raw[d].number[e]), weights[d], v[e]);
+      return;
     }
+    const int slot = work.edges_y.slot_of(y), end = work.edges_y.first[slot + 1];
+#pragma unroll 1
+    for (int i = work.edges_y.first[slot]; i < end; ++i) {
+      const Pack<T, V> raw = load_pack<V>(column + work.edges_y.output[i] * grad_row);
+#pragma unroll
+      for (int e = 0; e < V; ++e) v[e] = fused(as<float>(raw.number[e]), work.edges_y.weight[i], v[e]);
+    }
+  };
+  // What is left to do with the pixel at column x.
+  const auto finish = [&](int x, float (&results)[V]) {
+    if constexpr (kPrologue) {
+      const Pack<T, V> pixels = load_pack<V>(image + x * work.inner);
+#pragma unroll
+      for (int e = 0; e < V; ++e) {
+        const float pixel = as<float>(pixels.number[e]), before = fused(pixel, channels.scale[e], channels.bias[e]);
+        const float passed = work.lowest == 0 && before <= 0 ? 0.0f : results[e];
+        results[e] = passed * channels.scale[e];
+        scale_sums[e] = fused(passed, pixel, scale_sums[e]);
+        bias_sums[e] += passed;
+      }
+    }
+    store_pack(to + x * work.inner, packed<T>(results));
   };
 
   float window[kReaders][V];  // columns of the gradient
-#pragma unroll
-  for (int d = 0; d < kReaders - 1; ++d) down(first - kLeft + d, window[d]);
-  for (int o = first; o < last; ++o) {
-    down(o + kRight, window[kReaders - 1]);
-#pragma unroll
-    for (int j = 0; j < S; ++j) {
-      const int x = o * S + j;
-      if (x >= work.width) break;
-      float results[V];
-#pragma unroll
-      for (int e = 0; e < V; ++e) results[e] = 0;
-      if (work.edges_x.holds(x)) {
-        const int slot = work.edges_x.slot_of(x), end = work.edges_x.first[slot + 1];
-        for (int i = work.edges_x.first[slot]; i < end; ++i) {
-          float v[V];
-          down(work.edges_x.output[i], v);
-#pragma unroll
-          for (int e = 0; e < V; ++e) results[e] = fused(v[e], work.edges_x.weight[i], results[e]);
-        }
-      } else {
-#pragma unroll
-        for (int d = 0; d < kReaders; ++d) {
-          const int k = j + kBefore - (d - kLeft) * S;
-          if (k < 0 || k >= K) continue;
-#pragma unroll
-          for (int e = 0; e < V; ++e) results[e] = fused(window[d][e], work.taps_x[k], results[e]);
-        }
-      }
-      if constexpr (kPrologue) {
-        const Pack<T, V> pixels = load_pack<V>(image + x * work.inner);
-#pragma unroll
-        for (int e = 0; e < V; ++e) {
-          const float pixel = as<float>(pixels.number[e]), before = fused(pixel, channels.scale[e], channels.bias[e]);
-          const float passed = work.lowest == 0 && before <= 0 ? 0.0f : results[e];
-          results[e] = passed * channels.scale[e];
-          scale_sums[e] = fused(passed, pixel, scale_sums[e]);
-          bias_sums[e] += passed;
-        }
-      }
-      store_pack(to + x * work.inner, packed<T>(results));
-    }
+#pragma unroll 1
+  for (int o = first - kReaders + 1; o < last; ++o) {  // the first few fill the window
 #pragma unroll
     for (int d = 0; d < kReaders - 1; ++d)
 #pragma unroll
       for (int e = 0; e < V; ++e) window[d][e] = window[d + 1][e];
+    down(o + kRight, window[kReaders - 1]);
+    if (o < first) continue;
+#pragma unroll
+    for (int j = 0; j < S; ++j) {
+      const int x = o * S + j;
+      if (x >= work.width || work.edges_x.holds(x)) continue;
+      float results[V];
+#pragma unroll
+      for (int e = 0; e < V; ++e) results[e] = 0;
+#pragma unroll
+      for (int d = 0; d < kReaders; ++d) {
+        const int k = j + kBefore - (d - kLeft) * S;
+        if (k < 0 || k >= K) continue;
+#pragma unroll
+        for (int e = 0; e < V; ++e) results[e] = fused(window[d][e], work.taps_x[k], results[e]);
+      }
+      finish(x, results);
+    }
+  }
+  // Pixels near the ends of the row, which the border touches.
+  const int begin = first * S, end = minimum(last * S, work.width);
+#pragma unroll 1
+  for (int x = begin; x < end; ++x) {
+    if (!work.edges_x.holds(x)) {
+      x = minimum(work.edges_x.high, end) - 1;
+      continue;
+    }
+    float results[V], v[V];
+#pragma unroll
+    for (int e = 0; e < V; ++e) results[e] = 0;
+    const int slot = work.edges_x.slot_of(x), stop = work.edges_x.first[slot + 1];
+#pragma unroll 1
+    for (int i = work.edges_x.first[slot]; i < stop; ++i) {
+      down(work.edges_x.output[i], v);
+#pragma unroll
+      for (int e = 0; e < V; ++e) results[e] = fused(v[e], work.edges_x.weight[i], results[e]);
+    }
+    finish(x, results);
   }
   if constexpr (kPrologue) {
     float* part = work.sums + int64_t{thread} * 2 * V;

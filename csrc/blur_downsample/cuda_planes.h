@@ -256,6 +256,7 @@ __global__ void __launch_bounds__(kBlock, 1) transpose_planes(const __grid_const
       for (int q = 0; q < L::kWindow; ++q) v[q] = 0;
       if (work.edges.holds(y)) {
         const int slot = work.edges.slot_of(y), end = work.edges.first[slot + 1];
+#pragma unroll 1
         for (int e = work.edges.first[slot]; e < end; ++e) {
           float row[L::kWindow];
           load(work.edges.output[e], row);

@@ -64,6 +64,19 @@ def test_windows_are_stored_16_bytes_at_once(kernels):
     assert all(kernel.stores[16] == 2 for kernel in found)  # around the cache, or into it
 
 
-def test_max_and_its_transpose_move_16_bytes_of_planes_at_once(kernels):
-    assert all(k.loads[16] >= 1 for k in vectors(kernels, "filter_map") if "true" in k.name)
-    assert all(k.stores[16] >= 1 for k in vectors(kernels, "transpose_map") if "true" in k.name)
+def test_max_and_its_transpose_move_16_bytes_at_once(kernels):
+    """Of planes; and of pixels, for up to 5 taps, the filter."""
+    filters = [
+        k
+        for k in kernels
+        if re.fullmatch(
+            r"filter_map<(Half|BFloat16), \d, \d, 8>|filter_map<float, \d, \d, 4>", k.name
+        )
+    ]
+    pixels = [k for k in kernels if re.fullmatch(r"filter_map_pixels<\w+, [2345], .*", k.name)]
+    assert (len(filters), len(pixels)) == (3 * 6 * 2, 3 * 4 * 2)
+    assert all(kernel.loads[16] >= 1 for kernel in filters + pixels)
+    assert all(kernel.stores[16] >= 1 for kernel in pixels)
+    transposes = [k for k in vectors(kernels, "transpose_map") if "true" in k.name]
+    assert len(transposes) == 3 * 6 * 2
+    assert all(kernel.loads[16] >= 1 and kernel.stores[16] >= 1 for kernel in transposes)

@@ -78,29 +78,33 @@ __global__ void __launch_bounds__(kBlock, 1) filter_pixels(const __grid_constant
     for (int age = kLive - 1; age > 0; --age)
 #pragma unroll
       for (int e = 0; e < V; ++e) sums[age][e] = sums[age - 1][e];
-    // All pixels of the step are asked for before the first is used.
+    // The pixels of several columns are asked for before the first is used, as registers allow.
+    constexpr int kAtOnce = S * K <= 16 ? S : 1;
     int columns_at[S];
 #pragma unroll
     for (int j = 0; j < S; ++j) {
       const int x = near_index(work.border, (x0 + step) * S - kBefore + j, work.width);
       columns_at[j] = x < 0 || (j > kLast && step + 1 == steps) ? -1 : x * work.inner;
     }
-    Pack<T, V> raw[S][K];
-#pragma unroll
-    for (int j = 0; j < S; ++j)
-#pragma unroll
-      for (int k = 0; k < K; ++k)
-        if (j < K)
-          raw[j][k] = columns_at[j] >= 0 && rows[k] >= 0 ? load_pack<V>(image + rows[k] + columns_at[j]) : Pack<T, V>{};
+    Pack<T, V> raw[kAtOnce][K];
 #pragma unroll
     for (int j = 0; j < S; ++j) {
+      if (j % kAtOnce == 0) {
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i)
+#pragma unroll
+          for (int k = 0; k < K; ++k)
+            if (j + i < K)
+              raw[i][k] = columns_at[j + i] >= 0 && rows[k] >= 0 ? load_pack<V>(image + rows[k] + columns_at[j + i])
+                                                                 : Pack<T, V>{};
+      }
       if (j >= K || (j > kLast && step + 1 == steps)) continue;
 #pragma unroll
       for (int e = 0; e < V; ++e) {
         float v = 0;
 #pragma unroll
         for (int k = 0; k < K; ++k) {
-          float value = as<float>(raw[j][k].number[e]);
+          float value = as<float>(raw[j % kAtOnce][k].number[e]);
           if constexpr (kPrologue) {
             value = prologue<true>(value, channels.scale[e], channels.bias[e], work.lowest);
             if (columns_at[j] < 0 || rows[k] < 0) value = 0;  // outside is 0 after the prologue

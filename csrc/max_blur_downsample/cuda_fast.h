@@ -34,13 +34,11 @@ inline bool begin_work(MapWork& work, const FastMaxCall& call) {
   return true;
 }
 
+// `groups` and `parts` of threads along rows and down, each for a plane or a vector of channels.
 template <typename T, typename Kernel>
-bool run(const FastMaxCall& call, MapWork work, Kernel kernel, int64_t vectors, int64_t groups) {
-  const int64_t blocks = call.plan.blur.blocks, rows = call.transpose ? work.height : work.out_height;
-  const int64_t share = share_of(rows, blocks * groups * vectors, call.transpose ? 28 : 14);
-  const int64_t parts = (rows + share - 1) / share, each = parts * groups * vectors;
+bool run(const FastMaxCall& call, MapWork work, Kernel kernel, int64_t vectors, int64_t groups, int64_t parts) {
+  const int64_t blocks = call.plan.blur.blocks, each = parts * groups * vectors;
   if (each > kMostThreads) return false;
-  work.share = static_cast<int>(share);
   work.vectors = Divider(vectors);
   work.groups = Divider(groups);
   work.parts = Divider(parts);
@@ -58,21 +56,34 @@ bool run(const FastMaxCall& call, MapWork work, Kernel kernel, int64_t vectors, 
   return true;
 }
 
-// V: numbers in a vector, of a row of a plane or of a pixel's channels.
-template <typename T, int K, int M, int V, bool kPlanes>
-bool run_filter(const FastMaxCall& call) {
-  using L = MapLayout<K, M, V, kPlanes>;
+// V: numbers in a vector of a row.
+template <typename T, int K, int M, int V>
+bool run_planes(const FastMaxCall& call) {
+  using L = MapLayout<K, M, V>;
   if constexpr (L::kFits) {
     MapWork work{};
     if (!begin_work(work, call)) return false;
-    const bool whole = kPlanes ? work.width % L::kIn == 0 && work.out_width * 2 == work.width : work.inner % V == 0;
-    if (!whole || !aligned(call.image, V * sizeof(T)) || !aligned(call.to, L::kOut * L::kLanes * sizeof(T)))
-      return false;
-    if (kPlanes && work.border == Border::circular) return false;  // what is read lies at the row's other end
-    const int64_t vectors = kPlanes ? 1 : work.inner / V, groups = work.out_width / L::kOut;
-    return run<T>(call, work, filter_map<T, K, M, V, kPlanes>, vectors, groups);
+    if (work.width % V != 0 || work.out_width * 2 != work.width) return false;
+    if (!aligned(call.image, V * sizeof(T)) || !aligned(call.to, L::kOut * sizeof(T))) return false;
+    if (work.border == Border::circular) return false;  // what is read lies at the row's other end
+    const int64_t groups = work.width / V, share = share_of(work.out_height, call.plan.blur.blocks * groups, 14);
+    work.share = static_cast<int>(share);
+    return run<T>(call, work, filter_map<T, K, M, V>, 1, groups, (work.out_height + share - 1) / share);
   }
   return false;
+}
+
+template <typename T, int K, int M>
+bool run_pixels(const FastMaxCall& call) {
+  constexpr int V = K <= 5 ? 16 / sizeof(T) : 8 / sizeof(T);  // as registers allow
+  MapWork work{};
+  if (!begin_work(work, call)) return false;
+  if (work.inner % V != 0 || !aligned(call.image, V * sizeof(T)) || !aligned(call.to, V * sizeof(T))) return false;
+  const int64_t vectors = work.inner / V;
+  const int64_t share = share_of(work.out_width, call.plan.blur.blocks * work.out_height * vectors, 14);
+  work.share = static_cast<int>(share);
+  return run<T>(call, work, filter_map_pixels<T, K, M, V>, vectors, (work.out_width + share - 1) / share,
+                work.out_height);
 }
 
 template <typename T, int K, int M, int V, bool kPlanes>
@@ -86,7 +97,9 @@ bool run_transpose(const FastMaxCall& call) {
   if (!whole || !aligned(call.image, kBytes) || !aligned(call.to, kBytes)) return false;
   if (!kPlanes && !aligned(call.from, kBytes)) return false;
   const int64_t vectors = kPlanes ? 1 : work.inner / V, groups = (work.width + kColumns - 1) / kColumns;
-  return run<T>(call, work, transpose_map<T, K, M, V, kPlanes>, vectors, groups);
+  const int64_t share = share_of(work.height, call.plan.blur.blocks * groups * vectors, 28);
+  work.share = static_cast<int>(share);
+  return run<T>(call, work, transpose_map<T, K, M, V, kPlanes>, vectors, groups, (work.height + share - 1) / share);
 }
 
 template <typename T, int K, int M>
@@ -97,8 +110,8 @@ bool run_window(const FastMaxCall& call) {
     if (!planes) return run_transpose<T, K, M, 2, false>(call);
     return run_transpose<T, K, M, kWidest, true>(call) || run_transpose<T, K, M, kWidest / 2, true>(call);
   }
-  if (!planes) return run_filter < T, K, M, M == 2 && K <= 5 ? 4 : 2, false > (call);  // as registers allow
-  return run_filter<T, K, M, kWidest, true>(call) || run_filter<T, K, M, kWidest / 2, true>(call);
+  if (!planes) return run_pixels<T, K, M>(call);
+  return run_planes<T, K, M, kWidest>(call) || run_planes<T, K, M, kWidest / 2>(call);
 }
 
 template <typename T>

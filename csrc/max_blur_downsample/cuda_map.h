@@ -1,9 +1,8 @@
 // max_blur_downsample on a GPU for the windows that networks have: 2 pixels without padding, 3 with one on either side,
 // in front of a blur that halves.
 //
-// A thread walks down an image with a few columns, of one plane or of a vector of channels. It keeps the last rows of
-// the window (their largest along the row; for the transpose also which pixel that is), from which each new row gives a
-// row of the max map; of those it makes results as in blur_downsample. The map is never written.
+// Threads walk as those of blur_downsample do, and keep the last M rows, or columns, of the windows: with each new one
+// comes a row of the max map, of which they make results. The map is never written.
 #pragma once
 
 #include "core/gpu_axis.h"
@@ -74,227 +73,250 @@ SHIFTABLE_DEVICE Pack<T, N> lowest_pack() {
   return pack;
 }
 
-constexpr int kLowestRow = -(1 << 30);  // no row
+constexpr int kLowestRow = -(1 << 30);  // no row, nor column
 
-// A thread's columns: kOut results of planes, from vectors of V numbers, or one of V channels.
-template <int K, int M, int V, bool kPlanes>
+// -- planes ------------------------------------------------------------------------------------------
+
+// A thread's columns, of K taps, windows of M pixels and vectors of V numbers.
+template <int K, int M, int V>
 struct MapLayout {
   static constexpr int kPad = (M - 1) / 2;
-  static constexpr int kLanes = kPlanes ? 1 : V;
-  static constexpr int kOut = kPlanes ? V / 2 : 1, kIn = 2 * kOut;
+  static constexpr int kOut = V / 2, kIn = V;
   static constexpr int kBefore = (K - 1) / 2, kNeed = (kOut - 1) * 2 + K;  // columns of the map
   static constexpr int kEnd = kBefore + kIn + 2 * kPad - M + 1;            // the first past it, at the right edge
   static constexpr int kLeft = kBefore + kPad, kColumns = kNeed + M - 1;   // columns of the image
   static constexpr int kRight = kColumns - kLeft - kIn > 0 ? kColumns - kLeft - kIn : 0;
   static constexpr int kLive = (K + 1) / 2, kDelay = (K - 1) / 2, kLast = (K - 1) % 2;
   // Only the first and the last thread of a row look past its ends, and what the border puts there is theirs as well.
-  static constexpr bool kFits =
-      !kPlanes || (kLeft <= kIn && kRight <= kIn && 2 * kBefore < kNeed && kNeed - 1 <= 2 * (kEnd - 1));
+  static constexpr bool kFits = kLeft <= kIn && kRight <= kIn && 2 * kBefore < kNeed && kNeed - 1 <= 2 * (kEnd - 1);
 };
 
-// The rows of planes: a vector, and the numbers beside it.
+// A row as it is read: a vector, and the numbers beside it.
+template <typename T, int V, int kLeft, int kRight>
+struct MapRow {
+  Pack<T, V> middle;
+  T left[kLeft > 0 ? kLeft : 1], right[kRight > 0 ? kRight : 1];
+
+  // Of column x0 on; what lies outside of the image is lower than all numbers.
+  SHIFTABLE_DEVICE void load(const T* plane, int y, int x0, const MapWork& work) {
+    const bool there = y >= 0 && y < work.height, not_first = x0 > 0, not_last = x0 + V < work.width;
+    const T* row = plane + (there ? y : 0) * work.width + x0;
+    middle = there ? load_pack<V>(row) : lowest_pack<T, V>();
+#pragma unroll
+    for (int i = 0; i < kLeft; ++i)
+      left[i] = there && not_first ? load_one(row - kLeft + i) : static_cast<T>(kLowest<float>);
+#pragma unroll
+    for (int i = 0; i < kRight; ++i)
+      right[i] = there && not_last ? load_one(row + V + i) : static_cast<T>(kLowest<float>);
+  }
+  SHIFTABLE_DEVICE float at(int column) const {
+    if (column < kLeft) return as<float>(left[column]);
+    if (column < kLeft + V) return as<float>(middle.number[column - kLeft]);
+    return as<float>(right[column - kLeft - V]);
+  }
+};
+
 template <typename T, int K, int M, int V>
-struct PlaneRows {
-  using L = MapLayout<K, M, V, true>;
-  const T* image;
-  Border border;
-  int height, width, x0;
-  bool left_edge, right_edge;
-
-  struct Raw {
-    Pack<T, V> middle;
-    T left[L::kLeft > 0 ? L::kLeft : 1], right[L::kRight > 0 ? L::kRight : 1];
-  };
-
-  SHIFTABLE_DEVICE PlaneRows(const MapWork& work, const MapWork::Place& place)
-      : image(static_cast<const T*>(work.image) + int64_t{place.block} * work.height * work.width),
-        border(work.border),
-        height(work.height),
-        width(work.width),
-        x0(place.group * L::kIn),
-        left_edge(x0 == 0),
-        right_edge(x0 + L::kIn == work.width) {}
-
-  SHIFTABLE_DEVICE void load(int y, Raw& raw) const {
-    const bool there = y >= 0 && y < height;
-    const T* row = image + (there ? y : 0) * width + x0;
-    raw.middle = there ? load_pack<V>(row) : lowest_pack<T, V>();
-#pragma unroll
-    for (int i = 0; i < L::kLeft; ++i)
-      raw.left[i] = there && !left_edge ? load_one(row - L::kLeft + i) : static_cast<T>(kLowest<float>);
-#pragma unroll
-    for (int i = 0; i < L::kRight; ++i)
-      raw.right[i] = there && !right_edge ? load_one(row + L::kIn + i) : static_cast<T>(kLowest<float>);
-  }
-
-  // The largest of each window's row, and beyond the map what the border puts there.
-  SHIFTABLE_DEVICE void reduce(const Raw& raw, float (&row)[L::kNeed][1]) const {
-    float line[L::kColumns];
-#pragma unroll
-    for (int c = 0; c < L::kColumns; ++c) {
-      if (c < L::kLeft)
-        line[c] = as<float>(raw.left[c]);
-      else if (c < L::kLeft + L::kIn)
-        line[c] = as<float>(raw.middle.number[c - L::kLeft]);
-      else
-        line[c] = as<float>(raw.right[c - L::kLeft - L::kIn]);
-    }
-#pragma unroll
-    for (int i = 0; i < L::kNeed; ++i) {
-      row[i][0] = line[i];
-#pragma unroll
-      for (int dx = 1; dx < M; ++dx) row[i][0] = larger(line[i + dx], row[i][0]);
-    }
-    if (left_edge) {
-#pragma unroll
-      for (int i = 0; i < L::kBefore; ++i)
-        row[i][0] = border == Border::constant  ? 0.0f
-                    : border == Border::reflect ? row[2 * L::kBefore - i][0]
-                                                : row[L::kBefore][0];
-    }
-    if (right_edge) {
-#pragma unroll
-      for (int i = L::kEnd; i < L::kNeed; ++i)
-        row[i][0] = border == Border::constant  ? 0.0f
-                    : border == Border::reflect ? row[2 * (L::kEnd - 1) - i][0]
-                                                : row[L::kEnd - 1][0];
-    }
-  }
-};
-
-// The rows of pixels: a vector of channels for every pixel of every window.
-template <typename T, int K, int M, int V>
-struct PixelRows {
-  using L = MapLayout<K, M, V, false>;
-  static constexpr int kNowhere = -(1 << 30);
-  const T* image;
-  int height, width, inner;
-  int start[L::kNeed];  // the window's first column, or kNowhere
-
-  struct Raw {
-    Pack<T, V> column[L::kNeed];
-    bool there;
-  };
-
-  SHIFTABLE_DEVICE PixelRows(const MapWork& work, const MapWork::Place& place)
-      : image(static_cast<const T*>(work.image) + int64_t{place.block} * work.height * work.width * work.inner +
-              place.vector * V),
-        height(work.height),
-        width(work.width),
-        inner(work.inner) {
-#pragma unroll
-    for (int i = 0; i < L::kNeed; ++i) {
-      const int mx = near_index(work.border, place.group * 2 - L::kBefore + i, work.map_width);
-      start[i] = mx < 0 ? kNowhere : mx - L::kPad;
-    }
-  }
-
-  SHIFTABLE_DEVICE void load(int y, Raw& raw) const {
-    const bool there = y >= 0 && y < height;
-    const T* row = image + (there ? y : 0) * width * inner;
-#pragma unroll
-    for (int i = 0; i < L::kNeed; ++i) {
-      raw.column[i] = lowest_pack<T, V>();
-#pragma unroll
-      for (int dx = 0; dx < M; ++dx) {
-        const int x = start[i] + dx;
-        if (there && x >= 0 && x < width) raw.column[i] = larger_pack(load_pack<V>(row + x * inner), raw.column[i]);
-      }
-    }
-  }
-
-  SHIFTABLE_DEVICE void reduce(const Raw& raw, float (&row)[L::kNeed][V]) const {
-#pragma unroll
-    for (int i = 0; i < L::kNeed; ++i)
-#pragma unroll
-      for (int e = 0; e < V; ++e) row[i][e] = start[i] == kNowhere ? 0.0f : as<float>(raw.column[i].number[e]);
-  }
-};
-
-template <typename T, int K, int M, int V, bool kPlanes>
 __global__ void __launch_bounds__(kBlock, 1) filter_map(const __grid_constant__ MapWork work) {
-  using L = MapLayout<K, M, V, kPlanes>;
-  using Rows = std::conditional_t<kPlanes, PlaneRows<T, K, M, V>, PixelRows<T, K, M, V>>;
-  constexpr int kLanes = L::kLanes;
+  using L = MapLayout<K, M, V>;
   const uint32_t thread = thread_number();
   if (thread >= work.threads) return;
   const MapWork::Place place = work.place(thread);
-  const Rows image(work, place);
-  const int y0 = place.part * work.share, count = minimum(work.share, work.out_height - y0);
-  T* to = static_cast<T*>(work.to) +
-          ((int64_t{place.block} * work.out_height + y0) * work.out_width + place.group * L::kOut) * work.inner +
-          place.vector * V;
+  const int x0 = place.group * L::kIn, y0 = place.part * work.share, count = minimum(work.share, work.out_height - y0);
+  const T* plane = static_cast<const T*>(work.image) + int64_t{place.block} * work.height * work.width;
+  T* to =
+      static_cast<T*>(work.to) + (int64_t{place.block} * work.out_height + y0) * work.out_width + place.group * L::kOut;
+  const bool first = x0 == 0, last = x0 + L::kIn == work.width;
 
-  // The last M rows of the window, the one before row `next` last; the row `next` itself has been asked for.
-  float window[M][L::kNeed][kLanes];
-  typename Rows::Raw raw;
-  int next = kLowestRow, asked = kLowestRow;
-  const auto map_row = [&](int my, float (&row)[L::kNeed][kLanes]) {
-    const int first = my - L::kPad;
-    if (next != first + M - 1) next = first;
-    for (; next < first + M; ++next) {
-      if (asked != next) image.load(next, raw);
+  // The largest of each window's row, and beyond the map what the border puts there.
+  const auto largest_of = [&](const MapRow<T, V, L::kLeft, L::kRight>& raw, float (&row)[L::kNeed]) {
+#pragma unroll
+    for (int i = 0; i < L::kNeed; ++i) {
+      row[i] = raw.at(i);
+#pragma unroll
+      for (int dx = 1; dx < M; ++dx) row[i] = larger(raw.at(i + dx), row[i]);
+    }
+    if (first) {
+#pragma unroll
+      for (int i = 0; i < L::kBefore; ++i)
+        row[i] = work.border == Border::constant  ? 0.0f
+                 : work.border == Border::reflect ? row[2 * L::kBefore - i]
+                                                  : row[L::kBefore];
+    }
+    if (last) {
+#pragma unroll
+      for (int i = L::kEnd; i < L::kNeed; ++i)
+        row[i] = work.border == Border::constant  ? 0.0f
+                 : work.border == Border::reflect ? row[2 * (L::kEnd - 1) - i]
+                                                  : row[L::kEnd - 1];
+    }
+  };
+
+  // The last M rows of windows, that of row `next` - 1 last. Two rows that come next have been asked for: every other
+  // row goes to the same place.
+  float window[M][L::kNeed];
+  MapRow<T, V, L::kLeft, L::kRight> raw[2];
+  int next = kLowestRow, asked[2] = {kLowestRow, kLowestRow};
+  const auto move_to = [&](int my, MapRow<T, V, L::kLeft, L::kRight>& row, int& row_asked) {
+    const int top = my - L::kPad;
+    if (next != top + M - 1) next = top;
+#pragma unroll 1
+    for (; next < top + M; ++next) {
+      if (row_asked != next) row.load(plane, next, x0, work);
 #pragma unroll
       for (int r = 0; r < M - 1; ++r)
 #pragma unroll
-        for (int i = 0; i < L::kNeed; ++i)
-#pragma unroll
-          for (int e = 0; e < kLanes; ++e) window[r][i][e] = window[r + 1][i][e];
-      image.reduce(raw, window[M - 1]);
-      if (kPlanes) {
-        asked = next + 1;
-        image.load(asked, raw);
-      }
+        for (int i = 0; i < L::kNeed; ++i) window[r][i] = window[r + 1][i];
+      largest_of(row, window[M - 1]);
+      row_asked = next + 2;
+      row.load(plane, row_asked, x0, work);
     }
-#pragma unroll
-    for (int i = 0; i < L::kNeed; ++i)
-#pragma unroll
-      for (int e = 0; e < kLanes; ++e) {
-        row[i][e] = window[0][i][e];
-#pragma unroll
-        for (int r = 1; r < M; ++r) row[i][e] = larger(window[r][i][e], row[i][e]);
-      }
   };
 
-  float sums[L::kLive][L::kNeed][kLanes];
+  float sums[L::kLive][L::kNeed];
   const int steps = count + L::kDelay;
   for (int step = 0; step < steps; ++step) {
 #pragma unroll
     for (int age = L::kLive - 1; age > 0; --age)
 #pragma unroll
-      for (int i = 0; i < L::kNeed; ++i)
-#pragma unroll
-        for (int e = 0; e < kLanes; ++e) sums[age][i][e] = sums[age - 1][i][e];
+      for (int i = 0; i < L::kNeed; ++i) sums[age][i] = sums[age - 1][i];
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       if (j > L::kLast && step + 1 == steps) continue;
       const int my = near_index(work.border, (y0 + step) * 2 - L::kBefore + j, work.map_height);
-      float row[L::kNeed][kLanes];
-      if (my >= 0) map_row(my, row);
+      if (my >= 0) move_to(my, raw[j], asked[j]);
 #pragma unroll
-      for (int i = 0; i < L::kNeed; ++i)
+      for (int i = 0; i < L::kNeed; ++i) {
+        float value = window[0][i];
 #pragma unroll
-        for (int e = 0; e < kLanes; ++e) {
-          const float value = my >= 0 ? row[i][e] : 0.0f;
-          if (j == 0) sums[0][i][e] = value * work.taps_y[0];
+        for (int r = 1; r < M; ++r) value = larger(window[r][i], value);
+        if (my < 0) value = 0;
+        if (j == 0) sums[0][i] = value * work.taps_y[0];
 #pragma unroll
-          for (int age = 0; age < L::kLive; ++age)
-            if (age * 2 + j > 0 && age * 2 + j < K)
-              sums[age][i][e] = fused(value, work.taps_y[age * 2 + j], sums[age][i][e]);
-        }
+        for (int age = 0; age < L::kLive; ++age)
+          if (age * 2 + j > 0 && age * 2 + j < K) sums[age][i] = fused(value, work.taps_y[age * 2 + j], sums[age][i]);
+      }
       if (j == L::kLast && step >= L::kDelay) {
-        float results[L::kOut * kLanes];
+        float results[L::kOut];
 #pragma unroll
-        for (int o = 0; o < L::kOut; ++o)
+        for (int o = 0; o < L::kOut; ++o) {
+          results[o] = sums[L::kLive - 1][o * 2] * work.taps_x[0];
 #pragma unroll
-          for (int e = 0; e < kLanes; ++e) {
-            float sum = sums[L::kLive - 1][o * 2][e] * work.taps_x[0];
-#pragma unroll
-            for (int k = 1; k < K; ++k) sum = fused(sums[L::kLive - 1][o * 2 + k][e], work.taps_x[k], sum);
-            results[o * kLanes + e] = sum;
-          }
+          for (int k = 1; k < K; ++k) results[o] = fused(sums[L::kLive - 1][o * 2 + k], work.taps_x[k], results[o]);
+        }
         store_pack(to, packed<T>(results));
-        to += work.out_width * work.inner;
+        to += work.out_width;
+      }
+    }
+  }
+}
+
+// -- pixels ------------------------------------------------------------------------------------------
+
+// A thread owns the channels of a vector, a row of the result and some of its columns, along which it walks: of each
+// column it takes the largest under every one of K map rows, and of the last M columns the map's numbers.
+template <typename T, int K, int M, int V>
+__global__ void __launch_bounds__(kBlock, 1) filter_map_pixels(const __grid_constant__ MapWork work) {
+  constexpr int kPad = (M - 1) / 2, kBefore = (K - 1) / 2;
+  constexpr int kLive = (K + 1) / 2, kDelay = (K - 1) / 2, kLast = (K - 1) % 2;
+  constexpr int kRows = K + M - 1;  // of the image, under K map rows that follow each other
+  const uint32_t thread = thread_number();
+  if (thread >= work.threads) return;
+  const MapWork::Place place = work.place(thread);  // a part is a row here, a group some columns
+  const int oy = place.part, x0 = place.group * work.share, count = minimum(work.share, work.out_width - x0);
+  const int row_size = work.width * work.inner;
+  const T* image = static_cast<const T*>(work.image) + int64_t{place.block} * work.height * row_size + place.vector * V;
+  T* to = static_cast<T*>(work.to) +
+          ((int64_t{place.block} * work.out_height + oy) * work.out_width + x0) * work.inner + place.vector * V;
+
+  // Map rows follow each other but at the border, where each is looked up.
+  const int top = oy * 2 - kBefore;
+  const bool in_order = top >= 0 && top + K <= work.map_height;
+  int map_rows[K], rows[kRows];
+#pragma unroll
+  for (int k = 0; k < K; ++k) map_rows[k] = near_index(work.border, top + k, work.map_height);
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) {
+    const int y = top - kPad + r;
+    rows[r] = y >= 0 && y < work.height ? y * row_size : -1;
+  }
+  // The largest of column x under each map row.
+  const auto column_of = [&](int x, Pack<T, V>(&largest)[K]) {
+    const bool inside = x >= 0 && x < work.width;
+    const T* column = image + (inside ? x : 0) * work.inner;
+    if (in_order) {
+      Pack<T, V> raw[kRows];
+#pragma unroll
+      for (int r = 0; r < kRows; ++r)
+        raw[r] = inside && rows[r] >= 0 ? load_pack<V>(column + rows[r]) : lowest_pack<T, V>();
+#pragma unroll
+      for (int k = 0; k < K; ++k) {
+        largest[k] = raw[k];
+#pragma unroll
+        for (int r = 1; r < M; ++r) largest[k] = larger_pack(raw[k + r], largest[k]);
+      }
+      return;
+    }
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+      largest[k] = lowest_pack<T, V>();
+#pragma unroll 1
+      for (int r = 0; r < M; ++r) {
+        const int y = map_rows[k] - kPad + r;
+        if (inside && map_rows[k] >= 0 && y >= 0 && y < work.height)
+          largest[k] = larger_pack(load_pack<V>(column + y * row_size), largest[k]);
+      }
+    }
+  };
+
+  Pack<T, V> window[M][K];  // the last M columns, that before column `next` last
+  int next = kLowestRow;
+  float sums[kLive][V];
+  const int steps = count + kDelay;
+  for (int step = 0; step < steps; ++step) {
+#pragma unroll
+    for (int age = kLive - 1; age > 0; --age)
+#pragma unroll
+      for (int e = 0; e < V; ++e) sums[age][e] = sums[age - 1][e];
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      if (j > kLast && step + 1 == steps) continue;
+      const int mx = near_index(work.border, (x0 + step) * 2 - kBefore + j, work.map_width);
+      if (mx >= 0) {
+        const int left = mx - kPad;
+        if (next != left + M - 1) next = left;
+#pragma unroll 1
+        for (; next < left + M; ++next) {
+#pragma unroll
+          for (int c = 0; c < M - 1; ++c)
+#pragma unroll
+            for (int k = 0; k < K; ++k) window[c][k] = window[c + 1][k];
+          column_of(next, window[M - 1]);
+        }
+      }
+      float v[V];
+#pragma unroll
+      for (int k = 0; k < K; ++k) {
+        Pack<T, V> largest = window[0][k];
+#pragma unroll
+        for (int c = 1; c < M; ++c) largest = larger_pack(window[c][k], largest);
+        const bool there = mx >= 0 && map_rows[k] >= 0;  // outside of the map is 0
+#pragma unroll
+        for (int e = 0; e < V; ++e) {
+          const float value = there ? as<float>(largest.number[e]) : 0.0f;
+          v[e] = k == 0 ? value * work.taps_y[0] : fused(value, work.taps_y[k], v[e]);
+        }
+      }
+#pragma unroll
+      for (int e = 0; e < V; ++e) {
+        if (j == 0) sums[0][e] = v[e] * work.taps_x[0];
+#pragma unroll
+        for (int age = 0; age < kLive; ++age)
+          if (age * 2 + j > 0 && age * 2 + j < K) sums[age][e] = fused(v[e], work.taps_x[age * 2 + j], sums[age][e]);
+      }
+      if (j == kLast && step >= kDelay) {
+        store_pack(to, packed<T>(sums[kLive - 1]));
+        to += work.inner;
       }
     }
   }
@@ -394,27 +416,38 @@ __global__ void __launch_bounds__(kBlock, 1) transpose_map(const __grid_constant
   const T* grad = static_cast<const T*>(work.grad) +
                   int64_t{place.block} * work.out_height * work.out_width * work.inner + place.vector * V * !kPlanes;
 
+  // A row of the image as it is read: of planes a vector and what lies beside it, else a vector for each column.
+  struct Row {
+    Pack<T, V> middle;
+    Pack<T, kLanes> column[kImage];
+    bool there = false;
+  };
+  const auto is_beside = [](int c) { return !kPlanes || c < M - 1 || c >= M - 1 + kColumns; };
+  const auto is_inside = [&](const Row& row, int c) {
+    const int x = x0 - (M - 1) + c;
+    return row.there && x >= 0 && x < work.width;
+  };
+  const auto load_row = [&](int y, Row& row) {
+    row.there = y >= 0 && y < work.height;
+    const T* from = image + (row.there ? y : 0) * work.width * work.inner;
+    if (kPlanes) row.middle = row.there ? load_pack<V>(from + x0) : Pack<T, V>{};
+#pragma unroll
+    for (int c = 0; c < kImage; ++c)
+      if (is_beside(c))
+        row.column[c] =
+            is_inside(row, c) ? load_pack<kLanes>(from + (x0 - (M - 1) + c) * work.inner) : Pack<T, kLanes>{};
+  };
   // The winner of each window's row, of the last M rows.
   Rank<T> winners[M][kMap][kLanes];
-  const auto take_row = [&](int y) {
+  const auto take_row = [&](const Row& row) {
     Rank<T> line[kImage][kLanes];
-    const bool there = y >= 0 && y < work.height;
-    const T* row = image + (there ? y : 0) * work.width * work.inner;
-    if constexpr (kPlanes) {
-      const Pack<T, V> middle = there ? load_pack<V>(row + x0) : Pack<T, V>{};
 #pragma unroll
-      for (int i = 0; i < V; ++i)
-        line[M - 1 + i][0] = there ? Rank<T>::of(as<float>(middle.number[i])) : Rank<T>::none();
-    }
+    for (int c = 0; c < kImage; ++c)
 #pragma unroll
-    for (int c = 0; c < kImage; ++c) {
-      if (kPlanes && c >= M - 1 && c < M - 1 + kColumns) continue;
-      const int x = x0 - (M - 1) + c;
-      const bool inside = there && x >= 0 && x < work.width;
-      const Pack<T, kLanes> pixel = inside ? load_pack<kLanes>(row + x * work.inner) : Pack<T, kLanes>{};
-#pragma unroll
-      for (int e = 0; e < kLanes; ++e) line[c][e] = inside ? Rank<T>::of(as<float>(pixel.number[e])) : Rank<T>::none();
-    }
+      for (int e = 0; e < kLanes; ++e) {
+        const T number = is_beside(c) ? row.column[c].number[e] : row.middle.number[c - (M - 1)];
+        line[c][e] = is_inside(row, c) ? Rank<T>::of(as<float>(number)) : Rank<T>::none();
+      }
 #pragma unroll
     for (int c = 0; c < kMap; ++c)
 #pragma unroll
@@ -431,9 +464,13 @@ __global__ void __launch_bounds__(kBlock, 1) transpose_map(const __grid_constant
 
   float given[M][kColumns][kLanes] = {};  // to the pixels of rows my - kPad and below
   const int first = y0 + kPad - (M - 1);
-  for (int r = 0; r < M - 1; ++r) take_row(first - kPad + r);
-  for (int my = first; my < y1 + kPad; ++my) {
-    take_row(my - kPad + M - 1);
+  Row row;  // asked for while the one before is looked at
+  load_row(first - kPad, row);
+#pragma unroll 1
+  for (int my = first - (M - 1); my < y1 + kPad; ++my) {  // the first few fill the windows
+    take_row(row);
+    load_row(my - kPad + M, row);
+    if (my < first) continue;
     if (my >= 0 && my < work.map_height) {
       float v[kGrads][kLanes] = {};  // sums down the gradient's columns
       for_grad_rows<K>(work, my, [&](int oy, float weight) {
@@ -485,16 +522,16 @@ __global__ void __launch_bounds__(kBlock, 1) transpose_map(const __grid_constant
     }
     const int y = my - kPad;
     if (y >= y0) {
-      T* row = to + (y * work.width + x0) * work.inner;
+      T* target = to + (y * work.width + x0) * work.inner;
       if constexpr (kPlanes) {
         float results[V];
 #pragma unroll
         for (int i = 0; i < V; ++i) results[i] = given[0][i][0];
-        store_pack(row, packed<T>(results));
+        store_pack(target, packed<T>(results));
       } else {
 #pragma unroll
         for (int i = 0; i < kColumns; ++i)
-          if (x0 + i < work.width) store_pack(row + i * work.inner, packed<T>(given[0][i]));
+          if (x0 + i < work.width) store_pack(target + i * work.inner, packed<T>(given[0][i]));
       }
     }
 #pragma unroll

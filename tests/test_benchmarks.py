@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.speed import page
-from benchmarks.speed.harness import Case, Line, measure, text
+from benchmarks.speed import gpu, gpu_networks, page
+from benchmarks.speed.harness import Case, Line, differs, measure, text
 
 ROOT = Path(__file__).parent.parent
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
@@ -28,6 +28,56 @@ def test_unequal_candidates_are_named():
     assert "UNEQUAL: other" in text(line)
     assert set(line.ratio) == {"same", "other"}
     assert line.floor_milliseconds > 0
+
+
+def test_a_nan_is_unequal():
+    image = torch.randn(2, 3, 8, 8)
+    assert differs(image * torch.nan, image.double(), 1e9)
+    assert differs(image[:1], image.double(), 1e9)
+    assert not differs(image, image.double(), 0)
+
+
+def gpu_cases():
+    """Those for a GPU, small and on the CPU: what is compared there computes the same here."""
+    cpu = torch.device("cpu")
+    yield from gpu.blur_cases(False, cpu, [(2, 8, 16, 16)])
+    yield from gpu.max_cases(False, cpu, [(2, 8, 16, 16)])
+    yield from gpu.window_cases(False, cpu, shifts=30, side=32)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the peers'
+def test_candidates_for_a_gpu_agree():
+    count = 0
+    for case in gpu_cases():
+        ours = case.candidates["shiftable"](case.inputs[0]).detach().double()
+        for name, candidate in case.candidates.items():
+            if "compiled" in name or case.tolerance is None:
+                continue
+            assert not differs(candidate(case.inputs[0]), ours, case.tolerance), (case.name, name)
+            count += 1
+    assert count > 300
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_networks_for_a_gpu_differ_in_their_blurs_alone():
+    networks = gpu_networks.variants()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        results = {name: network.eval()(image) for name, network in networks.items()}
+    for name in ("pad + conv2d", "antialiased-cnns"):
+        if name in results:
+            torch.testing.assert_close(results[name], results["shiftable"], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(results["plain"], results["shiftable"], atol=1e-2)
+    size = sum(parameter.numel() for parameter in networks["plain"].parameters())
+    assert size == 25_557_032  # as torchvision's resnet50
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so():
+    command = [sys.executable, "-m", "benchmarks.speed", "--device", "cuda"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("--device cuda: torch sees no GPU here")
 
 
 def check(stored):
@@ -72,6 +122,7 @@ def test_a_run_is_taken_up_where_it_stopped(tmp_path):
         )
 
     assert len(run("--only", "without").stdout.splitlines()) == 1
+    assert run("--minutes", "1e-9").stdout == ""  # no time to begin another
     assert len(run().stdout.splitlines()) == 1  # what is left
     assert run().stdout == ""
     assert len(json.loads(path.read_text())["lines"]) == 2

@@ -82,11 +82,19 @@ def _calls(function: Candidate, image: Tensor) -> int:
 def floor_of(case: Case) -> Candidate:
     """The least that can be: a copy of as many bytes, or filling them where little is read."""
     count = (case.bytes_read + case.bytes_written) // (2 if case.bytes_read else 1)
-    target = torch.ones(count, dtype=torch.uint8)
-    if not case.bytes_read:
-        return lambda _: target.fill_(7)
-    source = torch.randint(1, 255, (count,), dtype=torch.uint8)
+    device = case.inputs[0].device
+    target = torch.ones(count, dtype=torch.uint8, device=device)
+    if not case.bytes_read:  # a GPU sets memory to zero without a kernel of torch's
+        return lambda _: target.fill_(7) if device.type == "cpu" else target.zero_()
+    source = torch.randint(1, 255, (count,), dtype=torch.uint8, device=device)
     return lambda _: target.copy_(source)
+
+
+def differs(got: Tensor, want: Tensor, tolerance: float) -> bool:
+    """Whether results are further apart than `tolerance` anywhere; a NaN is."""
+    if got.shape != want.shape:
+        return True
+    return not bool(((got.detach().double() - want).abs() <= tolerance).all())
 
 
 def measure(case: Case, rounds: int) -> Line:
@@ -100,10 +108,8 @@ def measure(case: Case, rounds: int) -> Line:
     want = case.candidates[ours](case.inputs[0]).detach().double()
     unequal = []
     for name, candidate in case.candidates.items():
-        got = candidate(case.inputs[0]).detach().double()
-        if case.tolerance is None:
-            continue
-        if got.shape != want.shape or (got - want).abs().max() > case.tolerance:
+        got = candidate(case.inputs[0])
+        if case.tolerance is not None and differs(got, want, case.tolerance):
             unequal.append(name)
     del want, got
     calls = {name: _calls(candidate, case.inputs[0]) for name, candidate in candidates.items()}
@@ -162,7 +168,7 @@ def text(line: Line) -> str:
     )
 
 
-def machine() -> dict[str, Any]:
+def machine(device: str = "cpu") -> dict[str, Any]:
     """What the numbers were measured on."""
     names = ("shiftable", "torch", "numpy", "antialiased-cnns", "kornia", "timm")
     versions = {}
@@ -185,7 +191,9 @@ def machine() -> dict[str, Any]:
     )
     from shiftable import _C
 
+    gpu = torch.cuda.get_device_name() if device == "cuda" else None
     return {
+        **({} if gpu is None else {"gpu": gpu, "torch_cuda": torch.version.cuda}),
         "cpu": cpu,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -198,9 +206,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def as_json(lines: list[Line], **about: Any) -> dict[str, Any]:
+def as_json(lines: list[Line], device: str = "cpu", **about: Any) -> dict[str, Any]:
     """The results with the machine, ready for JSON."""
-    return {"machine": machine(), **about, "lines": [asdict(line) for line in lines]}
+    return {"machine": machine(device), **about, "lines": [asdict(line) for line in lines]}
 
 
 def key(line: Any) -> tuple[Any, ...]:

@@ -32,6 +32,15 @@ page faults cost more than most arithmetic. "Tuned" is after `shiftable.tune_all
 ![Share of the memory's speed, and times as long as others took](speed.svg)
 """
 
+NO_GPU = """## On a GPU
+
+Nothing has been measured on a GPU yet, so nothing is claimed. This measures:
+
+```sh
+python -m benchmarks.speed --device cuda --quick --json benchmarks/results/cuda-NAME.json
+```
+"""
+
 
 def results() -> dict[str, dict[str, Any]]:
     """The committed results by file name."""
@@ -63,6 +72,8 @@ def page(stored: dict[str, dict[str, Any]]) -> str:
     parts = [INTRODUCTION]
     for name, run in stored.items():
         parts.append(_section(name, run))
+    if not any("gpu" in run["machine"] for run in stored.values()):
+        parts.append(NO_GPU)
     return "\n".join(parts)
 
 
@@ -74,13 +85,11 @@ def _case(line: dict[str, Any]) -> str:
 def _section(name: str, run: dict[str, Any]) -> str:
     machine = run["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
-    lines = [
-        f"## {machine['threads']} threads, {run['allocator']} allocator",
-        "",
-        f"{machine['cpu']}, {machine['cores']} cores, kernels for {machine['kernels']}; {versions}; "
-        f"`{name}`.",
-        "",
-    ]
+    title = f"{machine['threads']} threads, {run['allocator']} allocator"
+    place = f"{machine['cpu']}, {machine['cores']} cores, kernels for {machine['kernels']}"
+    if "gpu" in machine:
+        title, place = machine["gpu"], f"CUDA {machine['torch_cuda']}, beside {machine['cpu']}"
+    lines = [f"## {title}", "", f"{place}; {versions}; `{name}`.", ""]
     lost = list(losses(run))
     lines += ["### Where another is faster", ""]
     if lost:

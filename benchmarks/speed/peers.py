@@ -86,6 +86,21 @@ def near_relatives(taps: int, dtype: torch.dtype) -> dict[str, Candidate]:
     return found
 
 
+def pad_and_convolve(
+    taps: int, channels: int, dtype: torch.dtype, device: torch.device
+) -> Candidate:
+    """The blur as most write it: reflecting padding, then a convolution of each channel."""
+    row = torch.tensor(filters.binomial(taps), device=device)
+    weight = torch.outer(row, row).to(dtype).expand(channels, 1, taps, taps).contiguous()
+    before, after = (taps - 1) // 2, taps // 2
+
+    def blur(image: Tensor) -> Tensor:
+        padded = F.pad(image, (before, after, before, after), mode="reflect")
+        return F.conv2d(padded, weight, stride=2, groups=channels)
+
+    return blur
+
+
 def sum_of_slices(taps: int) -> Candidate:
     """The blur as a weighted sum of strided slices, which a compiler turns into one loop."""
     weights = filters.binomial(taps)

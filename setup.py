@@ -26,7 +26,9 @@ def cuda_architectures() -> str:
     for name in re.split(r"[;,\s]+", os.environ.get("TORCH_CUDA_ARCH_LIST", "9.0+PTX").strip()):
         match = re.fullmatch(r"(\d+)\.(\d+)([af]?)(\+PTX)?", name)
         if match is None:
-            raise SystemExit(f"TORCH_CUDA_ARCH_LIST: expected numbers such as 9.0+PTX, got '{name}'")
+            raise SystemExit(
+                f"TORCH_CUDA_ARCH_LIST: expected numbers such as 9.0+PTX, got '{name}'"
+            )
         if match[1] + match[2] == "103":  # nvcc 13 makes code for it that computes wrong
             raise SystemExit("TORCH_CUDA_ARCH_LIST: 10.3 is served by code for 10.0; name 10.0")
         found.append(match[1] + match[2] + match[3] + ("" if match[4] else "-real"))

@@ -77,8 +77,9 @@ def test_runs_on_the_current_stream(cuda):
 
 
 def test_does_not_wait_for_the_gpu(cuda):
-    image = images(cuda)
-    for name, function in calls(image):
+    image, corners = images(cuda), torch.tensor([[1, 2], [3, 4]])
+    on_the_cpu = ("corners of the CPU", lambda image: take_windows(image, corners, (9, 9)))
+    for name, function in [*calls(image), on_the_cpu]:
         function(image)
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")

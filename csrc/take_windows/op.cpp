@@ -35,7 +35,8 @@ class Corners {
       at_ = exact == ScalarType::Double
                 ? read_corners(op, static_cast<const double*>(values_->const_data_ptr()), count)
                 : read_corners(op, static_cast<const int64_t*>(values_->const_data_ptr()), count);
-      if (images.is_cuda()) values_ = torch::stable::to(*values_, images.device());
+      // Not blocking: CUDA takes ordinary memory over before it returns, and nobody waits for the GPU.
+      if (images.is_cuda()) values_ = torch::stable::to(*values_, images.device(), /*non_blocking=*/true);
     }
     check_device(op, *values_, images, "corners on the CPU or");
   }

@@ -288,7 +288,9 @@ def take_windows(
     Args:
         images: `(N, C, H, W)`; uint8, float32, float64, float16 or bfloat16; any strides.
         corners: `(S, 2)` for all images or `(N, S, 2)`, the (y, x) of each window's top-left pixel,
-            in pixels; an integer dtype for whole corners, a floating dtype for fractional ones.
+            in pixels; an integer dtype for whole corners, a floating dtype for fractional ones. On
+            the CPU, within 2^40 pixels; or beside images on a GPU, where nobody looks at them: what
+            lies further off counts as that far, NaN as 0.
         size: `(h, w)` of a window in pixels.
         border: `reflect`, `replicate`, `circular` or `constant`.
         fill: what lies outside a `constant` border, one value or one a channel, in input units

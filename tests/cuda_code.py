@@ -36,15 +36,14 @@ class Kernel:
     loop: int  # instructions of the largest loop, 0 without one
 
 
-def _cuobjdump() -> str:
-    """As installed beside this Python (nvidia-cuda-cuobjdump), or on PATH."""
+def _tool(name: str) -> str:
+    """As installed beside this Python, or on PATH."""
     for folder in map(Path, sys.path):
-        found = folder / "nvidia" / "cu13" / "bin" / "cuobjdump"
+        found = folder / "nvidia" / "cu13" / "bin" / name
         if found.exists():
             return str(found)
-    found = shutil.which("cuobjdump")
-    if found is None:
-        raise CodeUnavailableError("needs cuobjdump: pip install nvidia-cuda-cuobjdump")
+    if (found := shutil.which(name)) is None:
+        raise CodeUnavailableError(f"needs {name}: pip install nvidia-cuda-{name}")
     return found
 
 
@@ -57,7 +56,8 @@ def _objects() -> list[Path]:
 
 
 def _dump(path: Path, what: str) -> str:
-    command = [_cuobjdump(), what, str(path)]
+    _tool("nvdisasm")  # which it runs
+    command = [_tool("cuobjdump"), what, str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

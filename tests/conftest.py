@@ -5,6 +5,8 @@ import os
 import pytest
 import torch
 
+from tests import cuda_code
+
 
 @pytest.fixture(autouse=True)
 def _seed():
@@ -33,3 +35,11 @@ def threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Shows what nvcc made of the commonest kernels, where a test has read it."""
+    if cuda_code.kernels_built.cache_info().currsize:
+        terminalreporter.section("CUDA code (all of it: python -m tests.cuda_code)")
+        for line in cuda_code.table(cuda_code.headline()):
+            terminalreporter.line(line)

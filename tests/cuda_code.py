@@ -135,19 +135,32 @@ def _widths(counts: Counter) -> str:
     return " ".join(f"{count}x{size}" for size, count in sorted(counts.items(), reverse=True))
 
 
+def table(kernels: list[Kernel]) -> list[str]:
+    """A line for every kernel, below a heading."""
+    heading = "registers  local  spills  code  loop  loads (count x bytes) | stores | kernel"
+    return [heading] + [
+        f"{k.registers:9} {k.stack + k.local:6} {k.spills:7} {k.instructions:5} {k.loop:5}  "
+        f"{_widths(k.loads)} | {_widths(k.stores)} | {k.name}"
+        for k in sorted(kernels, key=lambda k: k.name)
+    ]
+
+
+def headline() -> list[Kernel]:
+    """Those for float16, four taps and stride 2, with the widest vectors, and windows of uint8."""
+    names = (
+        r"(filter|transpose)_(planes|pixels)<Half, 4, 2, 8, false>|filter_map(_pixels)?<Half, 4, 3, 8>|"
+        r"transpose_map<Half, 4, 3, (8, true|2, false)>|take<unsigned char, Half, 8, 1, int, float>"
+    )
+    return [kernel for kernel in kernels_built() if re.fullmatch(names, kernel.name)]
+
+
 def main() -> None:
     """Prints a line for every kernel."""
     try:
         kernels = kernels_built()
     except CodeUnavailableError as reason:
         sys.exit(f"cuda_code: {reason}")
-    print("registers  local  spills  code  loop  loads (count x bytes) | stores | kernel")
-    for k in sorted(kernels, key=lambda k: k.name):
-        print(
-            f"{k.registers:9} {k.stack + k.local:6} {k.spills:7} {k.instructions:5} {k.loop:5}  "
-            f"{_widths(k.loads)} | {_widths(k.stores)} | {k.name}"
-        )
-    print(f"{len(kernels)} kernels")
+    print(*table(kernels), f"{len(kernels)} kernels", sep="\n")
 
 
 if __name__ == "__main__":

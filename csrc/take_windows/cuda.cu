@@ -9,10 +9,13 @@ using wider_t = std::conditional_t<std::is_same_v<In, double> || std::is_same_v<
 
 // -- what kernels need beside the images: corners taken apart, and a number for each channel ---------
 
+constexpr int kFar = -(1 << 30), kMostPixels = 1 << 28;  // along a side of an image: sums of positions fit into 32 bits
+
 // One axis of one window: position j of its own line of outputs + taps - 1 pixels is pixel start + j of the image.
 template <typename A>
 struct AimAxis {
   int64_t start;
+  int near_start;  // the same in 32 bits, or kFar where it lies too far off for them
   int taps;
   A weight[kMostTaps];
 };
@@ -28,7 +31,8 @@ SHIFTABLE_DEVICE AimAxis<A> aim_axis(double corner, Interpolation interpolation)
   corner = corner < -kFarthest ? -kFarthest : corner > kFarthest ? kFarthest : corner;
   const double below = ::floor(corner);
   const Taps taps = fractional_taps(interpolation, corner - below);
-  AimAxis<A> axis{static_cast<int64_t>(below) + taps.first, taps.count, {}};
+  AimAxis<A> axis{static_cast<int64_t>(below) + taps.first, kFar, taps.count, {}};
+  if (axis.start > -kMostPixels && axis.start < 2 * kMostPixels) axis.near_start = static_cast<int>(axis.start);
 #pragma unroll
   for (int k = 0; k < kMostTaps; ++k) axis.weight[k] = static_cast<A>(k < taps.count ? taps.weight[k] : 0.0);
   return axis;
@@ -108,9 +112,33 @@ struct TakeWork {
   int64_t inner;                // channels that lie side by side in the windows
   bool per_image, once;         // once: the result is larger than the cache
   Border border;
+  Fold fold_y, fold_x;
   Divider vectors, rows, channels;
   Numbers numbers;
 };
+
+// Number `number` of a row of plane `plane`, at any distance from the image.
+template <typename In, typename A>
+SHIFTABLE_DEVICE A far_number(const TakeWork<A>& work, const Aim<A>& aim, const In* image, uint32_t number,
+                              uint32_t plane, uint32_t y) {
+  const int64_t column = work.channels.split(number), c = number + plane;  // one of the two is 0
+  A value = 0;
+#pragma unroll 1
+  for (int kx = 0; kx < aim.x.taps; ++kx) {
+    const int x = far_source_of(work.border, aim.x.start + column + kx, work.width);
+    A sum = 0;
+#pragma unroll 1
+    for (int ky = 0; ky < aim.y.taps; ++ky) {
+      const int row = far_source_of(work.border, aim.y.start + y + ky, work.height);
+      const A read = row >= 0 && x >= 0
+                         ? as<A>(load_one(image + row * work.from.y + c * work.from.channel + x * work.from.x))
+                         : load_one(work.fill + c);
+      sum = ky == 0 ? read * aim.y.weight[0] : fused(read, aim.y.weight[ky], sum);
+    }
+    value = kx == 0 ? sum * aim.x.weight[0] : fused(sum, aim.x.weight[kx], value);
+  }
+  return work.scale == nullptr ? value : fused(value, load_one(work.scale + c), load_one(work.bias + c));
+}
 
 // A thread owns V numbers of a row, at the same place of `share` windows of an image. Offsets of its pixels in the
 // image are of the type Index.
@@ -124,37 +152,40 @@ __global__ void __launch_bounds__(kBlock, 1) take(const __grid_constant__ TakeWo
   const uint32_t plane = work.rows.split(y);
   const int first = static_cast<int>(vector) * V;
 
-  // The column of number e, and its channel.
-  const auto column_of = [&](int e, int64_t& channel) {
-    uint32_t c = first + e;
-    const uint32_t column = work.channels.split(c);
-    channel = c + plane;  // one of the two is 0
-    return static_cast<int>(column);
+  const auto step = static_cast<Index>(work.from.x);
+  int column[V];
+  Index offset[V];  // in the image, of pixel (0, column) of the number's channel
+  A scale[V], bias[V], fill[V];
+  const auto find = [&](uint32_t number, int& at, int64_t& channel) {
+    at = static_cast<int>(work.channels.split(number));
+    channel = number + plane;  // one of the two is 0
   };
-  Index offset[V];  // in the image, of pixel (0, column) of the channel
-  A scale[V], bias[V];
-  int first_column = 0, last_column = 0;
 #pragma unroll
   for (int e = 0; e < V; ++e) {
     int64_t c;
-    last_column = column_of(e, c);
-    if (e == 0) first_column = last_column;
-    offset[e] = static_cast<Index>(c * work.from.channel + last_column * work.from.x);
+    find(first + e, column[e], c);
+    offset[e] = static_cast<Index>(c * work.from.channel) + column[e] * step;
     scale[e] = work.scale == nullptr ? A(1) : load_one(work.scale + c);
     bias[e] = work.scale == nullptr ? A(0) : load_one(work.bias + c);
+    fill[e] = work.border == Border::constant ? load_one(work.fill + c) : A(0);
   }
   const In* image = static_cast<const In*>(work.images) + place.block * work.from.image;
   const int64_t begin = place.y * work.share;
   const int64_t end = begin + work.share < work.window_count ? begin + work.share : work.window_count;
-  for (int64_t s = begin; s < end; ++s) {
-    const int64_t window = place.block * work.window_count + s;
-    const Aim<A>& aim = work.aims[work.per_image ? window : s];
-    const int64_t top = aim.y.start + y, left = aim.x.start;
+  const int64_t window = place.block * work.window_count + begin;
+  const Aim<A>* next = work.aims + (work.per_image ? window : begin);
+  Out* to = static_cast<Out*>(work.windows) + window * work.to.image + plane * work.to.channel + y * work.to.y + first;
+  for (int64_t s = begin; s < end; ++s, ++next, to += work.to.image) {
+    const Aim<A>& aim = *next;
+    const int top = aim.y.near_start + static_cast<int>(y), left = aim.x.near_start;
     const int taps_y = kTaps == 1 ? 1 : aim.y.taps, taps_x = kTaps == 1 ? 1 : aim.x.taps;
-    const bool inside = left + first_column >= 0 && left + last_column + taps_x <= work.width && top >= 0 &&
-                        top + taps_y <= work.height;
+    const int bottom = top + taps_y - 1, low = left + column[0], high = left + column[V - 1] + taps_x - 1;
+    const bool inside = low >= 0 && high < work.width && top >= 0 && bottom < work.height;
+    const bool near =
+        low > -work.width && high < 2 * work.width - 1 && top > -work.height && bottom < 2 * work.height - 1;
     A results[V];
-    const auto take_all = [&](bool is_inside) {
+    const auto take_all = [&](auto all_inside) {
+      constexpr bool is_inside = decltype(all_inside)::value;
       // Many taps are summed in a loop: there are too many of them for the registers.
       [[maybe_unused]] constexpr int kUnroll = kTaps <= 2 ? kTaps : 1;
 #pragma unroll kUnroll
@@ -164,18 +195,17 @@ __global__ void __launch_bounds__(kBlock, 1) take(const __grid_constant__ TakeWo
 #pragma unroll kUnroll
         for (int ky = 0; ky < kTaps; ++ky) {
           if (ky >= taps_y) break;
-          const int row = is_inside ? static_cast<int>(top) + ky : source_of(work.border, top + ky, work.height);
-          const In* from = image + row * work.from.y + (is_inside ? (left + kx) * work.from.x : 0);
+          const int row = is_inside ? top + ky : folded(work.fold_y, top + ky, work.height);
+          const In* from = image + row * work.from.y + (is_inside ? (left + kx) * step : 0);
 #pragma unroll
           for (int e = 0; e < V; ++e) {
             A read;
             if (is_inside) {
               read = as<A>(load_one(from + offset[e]));
             } else {
-              int64_t c;
-              const int source = source_of(work.border, left + column_of(e, c) + kx, work.width);
-              read = row >= 0 && source >= 0 ? as<A>(load_one(from + c * work.from.channel + source * work.from.x))
-                                             : load_one(work.fill + c);
+              const int source = folded(work.fold_x, left + column[e] + kx, work.width);
+              read =
+                  row >= 0 && source >= 0 ? as<A>(load_one(from + offset[e] + (source - column[e]) * step)) : fill[e];
             }
             if (kTaps == 1)
               sums[e] = read;
@@ -195,12 +225,18 @@ __global__ void __launch_bounds__(kBlock, 1) take(const __grid_constant__ TakeWo
       for (int e = 0; e < V; ++e)
         if (work.scale != nullptr) results[e] = fused(results[e], scale[e], bias[e]);
     };
-    if (inside)
-      take_all(true);
-    else
-      take_all(false);
     Out* to =
         static_cast<Out*>(work.windows) + window * work.to.image + plane * work.to.channel + y * work.to.y + first;
+    if (!near) {  // a window far outside, or wider than the image: number by number
+#pragma unroll 1
+      for (int e = 0; e < V; ++e)
+        store_one(to + e, static_cast<Out>(far_number(work, aim, image, first + e, plane, y)));
+      continue;
+    }
+    if (inside)
+      take_all(std::true_type{});
+    else
+      take_all(std::false_type{});
     if (work.once)
       store_pack<true>(to, packed<Out>(results));
     else
@@ -230,8 +266,10 @@ void take_typed(const WindowPlan& plan, const void* corners, bool per_image, con
   constexpr auto kSize = static_cast<int64_t>(sizeof(Out));
   constexpr int64_t kStreamBytes = int64_t{32} << 20, kMost = (int64_t{1} << 31) - 1;
   const char* op = "take_windows";
-  if (plan.height > kMost || plan.width > kMost || plan.window_height > kMost || plan.window_width > kMost)
-    throw std::invalid_argument("take_windows: expected images and windows of less than 2^31 pixels a side on CUDA");
+  for (const int64_t side : {plan.height, plan.width, plan.window_height, plan.window_width})
+    if (side > kMostPixels)
+      throw std::invalid_argument("take_windows: expected at most 2^28 pixels a side on CUDA, got " +
+                                  std::to_string(side));
   TakeWork<A> work{};
   work.images = images;
   work.windows = windows;
@@ -251,6 +289,8 @@ void take_typed(const WindowPlan& plan, const void* corners, bool per_image, con
   work.once =
       plan.images * plan.windows * plan.channels * plan.window_height * plan.window_width * kSize > kStreamBytes;
   work.border = plan.border;
+  work.fold_y = fold_of(plan.border, work.height);
+  work.fold_x = fold_of(plan.border, work.width);
   const int64_t row = plan.window_width * work.inner;
   const int64_t last = (plan.channels - 1) * from.channel + (plan.width - 1) * from.x;
   const int64_t past = plan.window_width * from.x;  // a window's columns may lie further off than the image's
@@ -333,8 +373,10 @@ void give_typed(const WindowPlan& plan, const void* corners, bool per_image, con
                 const Layout& to, void* images, const GpuCall& gpu) {
   using A = wider_t<In, Out>;
   const char* op = "take_windows_transpose";
-  if (plan.height > kMostThreads || plan.width > kMostThreads)
-    throw std::invalid_argument("take_windows_transpose: expected images of less than 2^31 pixels a side on CUDA");
+  for (const int64_t side : {plan.height, plan.width})
+    if (side > kMostPixels)
+      throw std::invalid_argument("take_windows_transpose: expected at most 2^28 pixels a side on CUDA, got " +
+                                  std::to_string(side));
   GiveWork<A> work{grad,
                    images,
                    aims_of<A>(op, plan, corners, per_image, gpu),

@@ -182,11 +182,17 @@ SHIFTABLE_DEVICE int minimum(int a, int b) { return a < b ? a : b; }
 
 inline bool aligned(const void* p, int64_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
-// Rows (or columns) that one thread makes of `count`: as many as leave threads enough to fill a GPU, in equal shares.
+// How many threads fill a GPU. Under emulation it varies, so that threads have more to do on small tensors, too.
+#if defined(SHIFTABLE_CUDA_EMULATION)
+inline int64_t enough_threads() { return emulation::enough_threads; }
+#else
+inline int64_t enough_threads() { return int64_t{1} << 18; }
+#endif
+
+// Rows (or columns) that one thread makes of `count`: as many as leave threads enough, in equal shares.
 inline int64_t share_of(int64_t count, int64_t others, int64_t most) {
-  constexpr int64_t kEnough = int64_t{1} << 18;
   int64_t share = most < count ? most : count;
-  while (share > 1 && others * ((count + share - 1) / share) < kEnough) share = (share + 1) / 2;
+  while (share > 1 && others * ((count + share - 1) / share) < enough_threads()) share = (share + 1) / 2;
   const int64_t parts = (count + share - 1) / share;
   return (count + parts - 1) / parts;
 }

@@ -156,14 +156,11 @@ __global__ void __launch_bounds__(kBlock, 1) take(const __grid_constant__ TakeWo
   int column[V];
   Index offset[V];  // in the image, of pixel (0, column) of the number's channel
   A scale[V], bias[V], fill[V];
-  const auto find = [&](uint32_t number, int& at, int64_t& channel) {
-    at = static_cast<int>(work.channels.split(number));
-    channel = number + plane;  // one of the two is 0
-  };
 #pragma unroll
   for (int e = 0; e < V; ++e) {
-    int64_t c;
-    find(first + e, column[e], c);
+    uint32_t channel = first + e;
+    column[e] = static_cast<int>(work.channels.split(channel));
+    const int64_t c = channel + plane;  // one of the two is 0
     offset[e] = static_cast<Index>(c * work.from.channel) + column[e] * step;
     scale[e] = work.scale == nullptr ? A(1) : load_one(work.scale + c);
     bias[e] = work.scale == nullptr ? A(0) : load_one(work.bias + c);
@@ -225,8 +222,6 @@ __global__ void __launch_bounds__(kBlock, 1) take(const __grid_constant__ TakeWo
       for (int e = 0; e < V; ++e)
         if (work.scale != nullptr) results[e] = fused(results[e], scale[e], bias[e]);
     };
-    Out* to =
-        static_cast<Out*>(work.windows) + window * work.to.image + plane * work.to.channel + y * work.to.y + first;
     if (!near) {  // a window far outside, or wider than the image: number by number
 #pragma unroll 1
       for (int e = 0; e < V; ++e)

@@ -44,6 +44,9 @@ inline std::mt19937 random_numbers{1};
 // How many blocks of a launch to run, its last ones; for tensors of which only the end is there.
 inline unsigned last_blocks = 0xffffffffu;
 
+// How many threads a launch is to have before one of them takes more than a row, a column or a window.
+inline std::int64_t enough_threads = 1;
+
 inline std::set<const void*> launched;  // every kernel that has run
 
 [[noreturn]] inline void fail(const std::string& what) {

@@ -92,6 +92,9 @@ void compare(const char* what, Numbers& want, Numbers& got, double tolerance = 0
 template <typename Run>
 void watched(Numbers& result, const Run& run) {
   emulation::Watch watch(result.get(), result.buffer.size);
+  // Threads that take as much as they may, as little, or something between.
+  const int64_t enough[] = {1, 100, 1000, int64_t{1} << 18};
+  emulation::enough_threads = enough[random_from(0, 3)];
   Memory memory;
   try {
     run(memory.call);

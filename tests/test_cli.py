@@ -23,6 +23,11 @@ class Columns(torch.nn.Module):
     def forward(self, x):
         return torch.stack([x[..., ::2].mean((1, 2, 3)), x[..., 1::2].mean((1, 2, 3))], 1)
 
+class Rows(Columns):
+    "The same on its side."
+    def forward(self, x):
+        return super().forward(x.mT)
+
 def maps(x):
     return x
 
@@ -87,8 +92,14 @@ def test_sweep_prints_stores_and_draws(place):
     assert re.search(r"P\(top-1 change\) +72.2 % \[72.2, 72.2\]", done.stdout), done.stdout
     assert re.search(r"accuracy +60.0 %", done.stdout)
     assert done.stderr == ""  # a progress bar is for terminals
-    written = sorted(path.name for path in (place / "run").iterdir())
-    assert written == ["circular.parquet", "circular.png", "manifest.json"]
+    written = sorted(str(path.relative_to(place / "run")) for path in (place / "run").rglob("*.*"))
+    assert written == [
+        "circular-distance.png",
+        "circular.png",
+        "circular/part-00000.parquet",
+        "circular/part-00001.parquet",
+        "manifest.json",
+    ]
     again = process(place, "metrics", "run")
     assert again.stdout.splitlines() == done.stdout.splitlines()[:-1]
 
@@ -110,17 +121,26 @@ def test_progress_is_shown_on_a_terminal(place):
 
 
 def test_metrics_for_machines(run):
-    assert run(*options(protocol="shift", border="circular")).returncode == 0
+    assert run(*options(protocol="circular")).returncode == 0
     found = json.loads(run("metrics", "run", "--json").stdout)
     (entry,) = found["sweeps"]
     assert entry["metrics"]["top1_change_right"]["value"] == 1.0
     assert entry["metrics"]["top1_change_up"]["value"] == 0.0
     assert entry["metrics"]["mac_pairs"]["value"] is None
-    assert [row["radius"] for row in entry["worst_case_by_radius"]] == [0, 1, 2]
+    assert [row["distance"] for row in entry["by_distance"]] == [0, 1, 2]
     assert [row["image"] for row in entry["by_image"]] == ["p0_1.png", "p1_0.png"]
     table = run("metrics", "run", "--all").stdout
     assert re.search(r"P\(top-1 change\), up left +100.0 %", table)
     assert re.search(r"mean absolute change within pairs +-\n", table)
+
+
+def files(run):
+    """All bytes of a run."""
+    return {
+        str(path.relative_to(run)): path.read_bytes()
+        for path in sorted(run.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_a_second_evaluation_gives_the_same_bytes(run, place):
@@ -128,10 +148,7 @@ def test_a_second_evaluation_gives_the_same_bytes(run, place):
     for out in ("one", "two"):
         done = run(*options(**changes, protocol="embed", out=out))
         assert done.returncode == 0, done.stderr
-    one, two = (
-        {path.name: path.read_bytes() for path in (place / out).iterdir()} for out in ("one", "two")
-    )
-    assert one == two
+    assert files(place / "one") == files(place / "two")
 
 
 def test_several_protocols_in_one_run(run):
@@ -147,34 +164,102 @@ def test_random_pairs_are_not_drawn(run, place):
     assert not list((place / "run").glob("*.png"))
 
 
-def test_a_failure_keeps_what_was_done_before(run, place):
-    (place / "sometimes.py").write_text(
-        "import torch\n"
-        "calls = []\n"
-        "def net(x):\n"
-        "    calls.append(x)\n"
-        "    return torch.zeros(len(x), 2 if len(calls) <= 2 else 1)\n"
+FAILS_ONCE = """
+import pathlib, torch
+
+def net(x):
+    if x.shape[0] < 8 and not pathlib.Path("mended").exists():  # the batch that ends a part
+        raise RuntimeError("not today")
+    return torch.stack([x[..., ::2].mean((1, 2, 3)), x[..., 1::2].mean((1, 2, 3))], 1)
+"""
+
+
+def test_a_stopped_run_goes_on(run, place):
+    (place / "once.py").write_text(FAILS_ONCE)
+    arguments = options(model="once:net", batch="8", shifts="line:1", labels=None, image_size="8")
+    # Two images of three shifts: crop and embed are one batch of 3 each a part. Circular is stored
+    # by a network that does not fail, and then the failing one goes on from there.
+    (place / "mended").touch()
+    whole = run(*arguments, "--protocol", "shift")
+    assert whole.returncode == 0, whole.stderr
+    one = files(place / "run")
+    (place / "run" / "shift" / "part-00001.parquet").unlink()
+    (place / "run" / "shift" / "part-00000.parquet.partial").write_text("torn")
+    (place / "mended").unlink()
+    stopped = run(*arguments, "--protocol", "shift")
+    assert stopped.returncode == 2
+    assert "not today" in stopped.stderr
+    assert (
+        "1 of 2 parts are missing; run the same sweep command again" in run("metrics", "run").stderr
     )
-    arguments = options(model="sometimes:net", shifts="line:1", labels=None)
-    done = run(*arguments, "--protocol", "embed")
-    assert done.returncode == 2
-    stored = json.loads(run("metrics", "run", "--json").stdout)
-    assert [entry["name"] for entry in stored["sweeps"]] == ["circular"]
+    (place / "mended").touch()
+    again = run(*arguments, "--protocol", "shift")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == whole.stdout
+    assert files(place / "run") == one
 
 
-def test_a_run_directory_is_taken_at_once(run, place):
+def test_a_damaged_image_is_found_before_or_on_the_way(run, place):
+    torn = (place / "photos" / "p0_1.png").read_bytes()[:60]  # its header is whole
+    (place / "photos" / "z_1.png").write_bytes(torn)
+    refused = run(*options(), "--verify")
+    assert refused.stderr.startswith("shiftable: cannot read photos/z_1.png as an image")
+    assert not (place / "run").exists()
+    stopped = run(*options())
+    assert stopped.stderr == refused.stderr
+    assert len(list((place / "run" / "circular").iterdir())) == 2  # the parts before it
+
+
+def test_a_complete_run_is_not_run_again(run, place):
+    arguments = options(model="once:net", labels=None)
+    (place / "once.py").write_text(FAILS_ONCE)
+    (place / "mended").touch()
+    first = run(*arguments)
+    (place / "mended").unlink()
+    assert run(*arguments).stdout == first.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"shifts": "grid:1"},
+            "holds a run of another plan: [0-9a-f]{16} there, [0-9a-f]{16} here",
+        ),
+        ({"labels": None}, "another plan.*identity"),
+        (
+            {"model": "toy_net:Rows"},
+            "another model: .*name: toy_net:Columns there, toy_net:Rows here",
+        ),
+        ({"mean": "0.5"}, "another model: .*bias"),
+        ({"batch": "3"}, "was begun otherwise .settings.batch: 50 there, 3 here"),
+        ({"precision": "bf16"}, "was begun otherwise .*precision"),
+        ({"threads": "1"}, "threads"),
+        ({"part_images": "2"}, "another plan: .*part_images"),
+    ],
+)
+def test_a_run_is_never_mixed_with_another(run, place, changes, message):
+    assert run(*options(threads="2")).returncode == 0
+    before = files(place / "run")
+    refused = run(*options(**{"threads": "2", **changes}))
+    assert refused.returncode == 2
+    assert re.search(message, refused.stderr), refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert files(place / "run") == before
+
+
+def test_two_processes_do_not_write_to_one_run(run, place):
     (place / "second.py").write_text(
-        "import torch\n"
+        "import pathlib, torch\n"
         "from shiftable import store\n"
-        "from pathlib import Path\n"
         "def net(x):\n"
-        "    store.create(Path('run'), {})\n"  # as another process would
+        "    if pathlib.Path('run').exists():\n"
+        "        with store.lock(pathlib.Path('run')):\n"  # as another process would
+        "            pass\n"
         "    return torch.zeros(len(x), 2)\n"
     )
-    done = run(*options(model="second:net", labels=None))
-    assert done.returncode == 2
-    assert "run exists" in done.stderr
-    assert not (place / "run").exists()
+    refused = run(*options(model="second:net", labels=None))
+    assert "another process is writing to run; wait for it" in refused.stderr
 
 
 def test_dollars_in_names_are_no_formulas(run, place):
@@ -192,11 +277,11 @@ def test_memory_format_is_for_networks_that_view(run, place):
         "    def forward(self, x):\n"
         "        return self.conv(x).view(len(x), -1)\n"
     )
-    refused = run(*options(model="viewed:Net", labels=None))
+    refused = run(*options(model="viewed:Net", labels=None, memory_format="channels_last"))
     assert "view size is not compatible" in refused.stderr
-    assert (
-        run(*options(model="viewed:Net", labels=None, memory_format="contiguous")).returncode == 0
-    )
+    assert run(*options(model="viewed:Net", labels=None)).returncode == 0  # auto finds it out
+    manifest = json.loads((place / "run" / "manifest.json").read_text())
+    assert manifest["settings"]["memory_format"] == "contiguous"
 
 
 def test_a_run_says_what_was_shown(run, place):
@@ -211,11 +296,16 @@ def test_a_run_says_what_was_shown(run, place):
     ]
     assert [entry["size"] for entry in shown] == [[4, 4], [6, 6]]
     assert shown[0]["count"] == 2
-    assert shown[0]["sha256"] != shown[1]["sha256"]
+    assert shown[0]["identity"] != shown[1]["identity"]
+    pixels = [
+        json.loads(run("metrics", out, "--json").stdout)["sweeps"][0]["pixels"]
+        for out in ("one", "two")
+    ]
+    assert pixels[0] != pixels[1]
 
 
 def prepare_broken_image(place):
-    (place / "photos" / "z_1.png").write_bytes((place / "photos" / "p0_1.png").read_bytes()[:60])
+    (place / "photos" / "z_1.png").write_bytes((place / "photos" / "p0_1.png").read_bytes()[:10])
 
 
 def prepare_empty_folder(place):
@@ -232,9 +322,9 @@ def prepare_existing_run(place):
     [
         (prepare_broken_image, {}, "cannot read photos/z_1.png as an image"),
         (prepare_empty_folder, {"images": "empty"}, "no images in empty"),
-        (prepare_existing_run, {}, "run exists; name a new folder"),
+        (prepare_existing_run, {}, "run exists and is no run; name a new folder"),
         (None, {"images": "nowhere"}, "no image or folder at nowhere"),
-        (None, {"model": "toy_net:maps"}, r"expected logits \(8, K\) with K >= 2 .* got \(8, 3, 8, 8\)"),
+        (None, {"model": "toy_net:maps"}, r"expected logits \(25, K\) with K >= 2 .* got \(25, 3, 8, 8\)"),
         (None, {"model": "toy_net:fails"}, "the network failed on a batch"),
         (None, {"model": "toy_net:missing"}, "cannot find 'missing' in module 'toy_net'"),
         (None, {"model": "resnet50"}, "unknown model 'resnet50'; expected demo:NAME, timm:NAME"),
@@ -245,22 +335,30 @@ def prepare_existing_run(place):
         (None, {"protocol": "embed", "shifts": "grid:30"}, "take smaller shifts or smaller images"),
         (None, {"image_size": "9"}, "expected an image of the window's size, got a 9x9 image"),
         (None, {"shifts": "spiral:3"}, "expected grid:R, .*; got 'spiral:3'"),
-        (None, {"shifts": "grid:x"}, "got 'grid:x'"),
+        (None, {"shifts": "grid:x"}, "got 'x' for a number"),
         (None, {"shifts": "grid:3:1"}, r"expected a radius >= 0 or \(first, last\)"),
         (None, {"size": "8x8x8"}, "expected a size such as 224"),
         (None, {"mean": "a,b"}, "expected numbers with commas"),
         (None, {"mean": "0.1,0.2"}, r"expected one value or three \(R, G, B\)"),
         (None, {"fill": "puce"}, "expected numbers with commas"),
         (None, {"fill": "1,2", "protocol": "embed", "shifts": "grid:1"}, "fill"),
+        (None, {"fill": "white"}, "--fill is of embed and of a constant border, got circular"),
+        (None, {"border": "reflect"}, "--border is of the shift protocol, got circular"),
+        (None, {"interpolation": "cubic"}, "whole shifts need no interpolation"),
+        (None, {"shifts": "sizes:1"}, "circular needs an image of exactly the window's size"),
+        (None, {"shifts": "grid:1,spacing=x"}, "got 'x' for a number"),
+        (None, {"shifts": "grid:1,at_rest"}, "expected grid:R"),
+        (None, {"shifts": "pairs:1"}, "expected grid:R"),
+        (None, {"precision": "fp16"}, "fp16 is for GPUs, got a CPU; take bf16"),
         (None, {"border": "wrap"}, "'wrap' is not one of"),
-        (None, {"batch": "0"}, "0 is not in the range"),
+        (None, {"batch": "0"}, "expected auto or a number >= 1"),
         (None, {"labels": r"pattern:(\d+)-"}, "no class number in"),
         (None, {"device": "abacus"}, "cannot run on 'abacus'"),
         (None, {"weights": "a.pth"}, "expected weights only with timm: or torchvision:"),
         (None, {"device": "meta"}, "cannot run on 'meta'"),
         (None, {"out": "toy_net.py/run"}, "cannot make the folder toy_net.py/run"),
         (None, {"shifts": "grid:20000"}, "expected at most 1000000 shifts"),
-        (None, {"shifts": "pairs:1000000000:2"}, "expected pairs from 1 to 1000000"),
+        (None, {"shifts": "pairs:1000000000:2"}, "at most 1000000 in all"),
         (None, {"fill": "999", "protocol": "embed"}, "expected raw pixel values from 0 to 255"),
         (None, {"out": None}, "Missing option '--out'"),
         (None, {"colour": "red"}, "No such option '--colour'"),

@@ -186,3 +186,155 @@ def test_rejects_what_is_no_image(tmp_path):
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cannot read .*a.png as an image"):
         images.load(tmp_path)[0]
+
+
+# -- datasets -----------------------------------------------------------------------------------
+
+PHOTO = Image.fromarray(np.random.default_rng(1).integers(0, 256, (6, 8, 3), np.uint8))
+PIXELS = torch.from_numpy(np.array(PHOTO)).permute(2, 0, 1)
+
+
+class Items(torch.utils.data.Dataset):
+    """A map-style dataset that tells what was read of it."""
+
+    def __init__(self, items, **attributes):
+        self.items, self.read = items, []
+        vars(self).update(attributes)
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, number):
+        self.read.append(number)
+        return self.items[number]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [[PHOTO, PHOTO], [(PHOTO,), (PHOTO,)], [(PHOTO, 3), [PHOTO, torch.tensor(4)]], [PIXELS] * 2],
+    ids=["images", "tuples", "classes", "tensors"],
+)
+def test_dataset_gives_pixels_and_classes(items):
+    found = images.from_dataset(Items(items))
+    assert all(torch.equal(photo, PIXELS) for photo in found)
+    assert found[-1].dtype == torch.uint8
+    assert found.names == ("0", "1")
+    assert found.labels == ((3, 4) if isinstance(items[1], list) else (-1, -1))
+    assert list(found.image_sizes()) == [(6, 8)] * 2
+    with pytest.raises(IndexError):
+        found[2]
+
+
+def test_dataset_images_are_fitted_as_files_are(tmp_path):
+    PHOTO.save(tmp_path / "a.png")
+    (photo,) = images.from_dataset([PHOTO], size=(4, 4))
+    assert torch.equal(photo, images.load(tmp_path, size=(4, 4))[0])
+    assert images.from_dataset([torch.rand(3, 4, 4)], size=(4, 4))[0].dtype == torch.float32
+    with pytest.raises(ValueError, match=r"item 0 .* expected \(4, 4\), got \(6, 8\); tensors are"):
+        images.from_dataset([PIXELS], size=(4, 4))[0]
+
+
+@pytest.mark.parametrize("targets", [[1, 0], torch.tensor([1, 0]), np.array([1, 0])])
+def test_targets_are_classes_without_reading_items(targets):
+    items = Items([(PHOTO, 5), (PHOTO, 6)], targets=targets)
+    assert images.from_dataset(items).labels == (1, 0)
+    subset = torch.utils.data.Subset(items, [1, 1, 0])
+    assert images.from_dataset(subset).labels == (0, 0, 1)
+    items.target_transform = lambda target: target + 5
+    assert images.from_dataset(items).labels == (6, 5)
+    assert items.read == []
+
+
+def test_classes_are_read_once_and_only_where_there_are_some():
+    items = Items([(PHOTO, 5), (PHOTO, np.int64(6))])
+    found = images.from_dataset(items)
+    assert items.read == []
+    assert found.labels == found.labels == (5, 6)
+    assert items.read == [0, 0, 1]
+    bare = Items([PHOTO] * 9)
+    assert images.from_dataset(bare).labels == (-1,) * 9
+    assert bare.read == [0]
+
+
+def test_identity_of_a_dataset():
+    def identity(count=2, label=1, **options):
+        return images.from_dataset([(PHOTO, label)] * count, **options).identity()
+
+    assert identity() == identity()
+    others = [identity(3), identity(label=2), identity(size=(4, 4)), identity(names=["a", "b"])]
+    assert len({identity(), *others}) == 5
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter([PHOTO])
+
+
+class Broken:
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, number):
+        raise RuntimeError("no disk")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (Stream(), "expected a dataset with len.* got Stream: .*give a map-style dataset"),
+        (iter([PHOTO]), "expected a dataset with len.* got list_iterator"),
+        ([], "no images in the dataset"),
+        (Broken(), r"item 0 of the dataset cannot be read \(RuntimeError: no disk\)"),
+        ([{"image": PHOTO}], "item 0 .*expected a PIL image or a tensor .* got dict"),
+        ([torch.zeros(4, 4)], r"item 0 .*expected a PIL image or a tensor .* got \(4, 4\)"),
+        ([(PHOTO, 1, 2)], r"item 0 .*expected an image or \(image, class\), got 3 things"),
+        ([(PHOTO, "cat")], "item 0 .*expected a class number, got 'cat'"),
+        ([(PHOTO, -2)], "item 0 .*expected a class >= -1, got -2"),
+        (Items([PHOTO], targets=[1, 2]), "expected 1 targets in the dataset, got 2"),
+        (Items([PHOTO], targets=["a"]), "item 0 .*expected a class number, got 'a'"),
+        ([Image.new("F", (4, 4))], "cannot read item 0 of the dataset as an image .*floating"),
+    ],
+)
+def test_rejects_bad_datasets(dataset, message):
+    def read():
+        found = images.from_dataset(dataset)
+        return found[0], found.labels
+
+    with pytest.raises(ValueError, match=message):
+        read()
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "a"]])
+def test_rejects_bad_names(names):
+    with pytest.raises(ValueError, match="expected 2 distinct names"):
+        images.from_dataset([PHOTO, PHOTO], names=names)
+
+
+def test_dataset_by_the_name_of_its_code(tmp_path, monkeypatch):
+    (tmp_path / "mine_of_images.py").write_text(
+        "import torch\n"
+        "class Two:\n"
+        "    def __len__(self): return 2\n"
+        "    def __getitem__(self, number): return torch.full((3, 4, 4), number), number\n"
+        "two = Two()\n"
+        "def make(): return two\n"
+        "def fails(): raise OSError('no disk')\n"
+        "number = 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("two", "Two", "make"):
+        found = images.load(f"mine_of_images:{name}", size=(4, 4))
+        assert (found.labels, len(found), int(found[1].max())) == ((0, 1), 2, 1)
+    (tmp_path / "labels.csv").write_text("0,8\n1,9\n")
+    assert images.load("mine_of_images:two", labels="labels.csv").labels == (8, 9)
+    for source, labels, message in (
+        ("mine_of_images:none", None, "cannot find 'none' in module 'mine_of_images'"),
+        ("mine_of_no:two", None, "cannot find 'two' in module 'mine_of_no'"),
+        ("mine_of_images:fails", None, r"mine_of_images:fails\(\) failed: OSError: no disk"),
+        ("mine_of_images:number", None, "expected a dataset with len.* got int"),
+        (["mine_of_images:two", "a.png"], None, "expected a dataset by itself, got mine_of_im"),
+        ("mine_of_images:two", "folders", "expected files for labels by folders, got a dataset"),
+        ("demo:cats", None, "unknown images 'demo:cats'; expected demo:photographs"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            images.load(source, labels=labels)

@@ -1,13 +1,34 @@
 """Metrics of answers that are written down, worked out by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from shiftable import Sweep, diagonal, evaluate, grid, line, metrics, random_pairs
+import torch
+from shiftable import (
+    Sweep,
+    by_image,
+    diagonal,
+    evaluate,
+    grid,
+    line,
+    metrics,
+    random_groups,
+    random_pairs,
+    sizes,
+)
+from shiftable.intervals import difference, estimate
 from shiftable.metrics import METRICS
+from shiftable.outcome import PER_SHIFT
 from toys import SIDE, answers, bright_pixel
 
 A, B = [0.6, 0.3, 0.1], [0.2, 0.7, 0.1]
-UNLABELLED = {"mac_label", "accuracy", "accuracy_unshifted", "worst_case", "consistency_given_correct"}  # fmt: skip
+LABELS_ONLY = {
+    "mac_label", "accuracy", "accuracy_unshifted", "degradation", "worst_case", "group_correct",
+    "consistency_given_correct", "consistency_given_first_correct", "label_range",
+    "label_deviation",
+}  # fmt: skip
+LINES_ONLY = {"flip_rate", "class_changes", "top5_distance", "zipf_distance"}
 
 
 def outcome_of(plan, table, labels=(0,), otherwise=A):
@@ -15,8 +36,30 @@ def outcome_of(plan, table, labels=(0,), otherwise=A):
     return evaluate(answers(table, otherwise), [bright_pixel()] * len(labels), sweep, labels)
 
 
+def sized_outcome():
+    """A 3x3 image on a 9x9 canvas: its answer is B where its side is 4, else A."""
+
+    def model(windows):
+        side = (windows > 0.5).flatten(1).sum(1).sqrt().round()
+        return torch.where((side == 4)[:, None], torch.tensor(B), torch.tensor(A)).log()
+
+    sweep = Sweep("embed", sizes((0, 2)), (SIDE, SIDE))
+    return evaluate(model, [torch.ones(1, 3, 3)], sweep, [0])
+
+
 # On a line of five shifts, -2..2, the class differs at rest only.
 LINE = outcome_of(line(2), {(0, 0): B})
+# Three shifts in a row: rest, right of rest, and again, in a group that is right but for one.
+GROUPS = outcome_of(
+    by_image([[(0, 0), (0, 1), (0, 2), (0, 0), (0, 1), (0, 1)]], group=3), {(0, 2): B}
+)
+SIZES = sized_outcome()
+# Along a line of five the ranks go 0123, 0123, 1023, 1203, 1203.
+VIDEO = outcome_of(
+    line(2),
+    {(0, 0): [0.3, 0.4, 0.2, 0.1], (0, 1): [0.2, 0.4, 0.3, 0.1], (0, 2): [0.2, 0.4, 0.3, 0.1]},
+    otherwise=[0.4, 0.3, 0.2, 0.1],
+)
 # On a 3x3 grid it differs at the centre only.
 GRID = outcome_of(grid(1), {(0, 0): B})
 
@@ -40,6 +83,39 @@ GRID = outcome_of(grid(1), {(0, 0): B})
         (LINE, "accuracy_unshifted", 0.0),
         (LINE, "worst_case", 0.0),
         (LINE, "mac_pairs", None),
+        (LINE, "consistency_given_first_correct", 12 / 16),
+        (LINE, "unanimous", 0.0),
+        (LINE, "changed", 4 / 4),
+        (LINE, "label_range", 0.4),  # class 0: .6 .6 .2 .6 .6
+        (LINE, "label_deviation", 0.16),  # mean .52; (4 * .08^2 + .32^2) / 5 = .0256
+        (LINE, "degradation", None),  # wrong unshifted: nothing that could be lost
+        (LINE, "flip_rate", 2 / 4),
+        (LINE, "class_changes", 2.0),
+        (LINE, "group_consistency", None),
+        (LINE, "top1_change_size", None),
+        (VIDEO, "flip_rate", 1 / 4),
+        (VIDEO, "class_changes", 1.0),
+        # The top five are all four: 0; then 0 and 1 change places, |1-0| + |0-1| = 2; then those
+        # at ranks 1 and 2 do, again 2; then 0.
+        (VIDEO, "top5_distance", 4 / 4),
+        # |1 - 1/2| / 1 + |1/2 - 1| / 2 = 3/4; |1/2 - 1/3| / 2 + |1/3 - 1/2| / 3 = 5/36.
+        (VIDEO, "zipf_distance", (3 / 4 + 5 / 36) / 4),
+        # Groups (rest, 1, 2: same, same, other) and (rest, 1, 1: all the same).
+        (GROUPS, "group_consistency", 1 / 2),
+        (GROUPS, "group_correct", 1 / 2),
+        (GROUPS, "consistency", (2 + 6) / 12),
+        (GROUPS, "consistency_given_correct", (2 + 6) / 12),
+        (GROUPS, "consistency_given_first_correct", 8 / (2 * 2 + 3 * 2)),
+        (GROUPS, "changed", 1 / 5),
+        (GROUPS, "top1_change", None),
+        (GROUPS, "mac_pairs", None),
+        (GROUPS, "accuracy", 5 / 6),
+        (SIZES, "top1_change", None),
+        (SIZES, "top1_change_size", 4 / 4),
+        (SIZES, "top1_change_larger", 2 / 2),
+        (SIZES, "mac_size", 0.4),
+        (SIZES, "accuracy", 2 / 3),
+        (GRID, "flip_rate", None),
         # A 3x3 grid has 4*3 + 8*... = 40 directed steps (12 sideways, 12 upright, 16 diagonal),
         # 8 from the centre and 8 to it.
         (GRID, "top1_change", 16 / 40),
@@ -62,7 +138,7 @@ def test_the_papers_diagonal_starts_at_the_window_whose_corner_is_first():
     plan = diagonal((-1, 0))
     outcome = outcome_of(plan, {(0, 0): [0.5, 0.4, 0.1], (-1, -1): [0.3, 0.4, 0.3]})
     assert metrics.summary(outcome)["mac_diagonal"].value == pytest.approx(0.2)
-    back = metrics.estimate(metrics.mac(outcome, "down_right"))
+    back = estimate(metrics.mac(outcome, "down_right"))
     assert back.value == pytest.approx(0.0, abs=1e-6)  # class 1: 0.4 -> 0.4
 
 
@@ -74,20 +150,54 @@ def test_consistency_given_correct_pools_the_sums():
     assert value == pytest.approx(12 / 28)
 
 
-def test_worst_case_by_radius_counts_the_unshifted_image():
+def test_degradation_is_pooled():
+    # Unshifted right for images 0 (always right) and 1 (right at rest only): 2; over all shifts
+    # 1 and 1/5.
+    outcome = outcome_of(line(2), {(0, 0): A}, labels=(0,))
+    assert metrics.summary(outcome)["degradation"].value == pytest.approx(0)
+    table = {(0, 0): B}
+    both = outcome_of(line(2), table, labels=(1, 1, 0))  # the third is wrong unshifted: 4/5 gained
+    value = metrics.summary(both)["degradation"].value
+    assert value == pytest.approx((2 * (1 - 1 / 5) - 4 / 5) / 2)
+
+
+def test_by_distance_counts_the_unshifted_image_within():
     outcome = outcome_of(grid(2), {(0, 2): B})
-    by_radius = metrics.worst_case_by_radius(outcome)
-    assert {r: (w.value, ring.value) for r, (w, ring) in by_radius.items()} == {
-        0: (1, 1),
-        1: (1, 1),
-        2: (0, 0),
+    found = metrics.by_distance(outcome)
+    assert {r: (at.within.value, at.ring.value, at.changed.value) for r, at in found.items()} == {
+        0: (1, 1, None),
+        1: (1, 1, 0),
+        2: (0, 0, 1 / 16),
     }
-    at_rest = metrics.worst_case_by_radius(outcome_of(grid(2), {(0, 0): B}))
-    assert {r: (w.value, ring.value) for r, (w, ring) in at_rest.items()} == {
-        0: (0, 0),
-        1: (0, 1),
-        2: (0, 1),
+    at_rest = metrics.by_distance(outcome_of(grid(2), {(0, 0): B}))
+    assert {r: (at.within.value, at.ring.value, at.changed.value) for r, at in at_rest.items()} == {
+        0: (0, 0, None),
+        1: (0, 1, 1),
+        2: (0, 1, 1),
     }
+
+
+def test_distances_between_pixels_count_as_the_next_whole_one():
+    found = metrics.by_distance(outcome_of(line(1, spacing=0.25), {}))
+    assert list(found) == [0, 1]
+
+
+def test_images_in_parts_give_the_same_numbers():
+    sweep = Sweep("circular", random_groups(2, 3, 2), (SIDE, SIDE))
+    model, images = answers({(0, 0): B, (1, 1): B}, A), [bright_pixel()] * 5
+    whole = evaluate(model, images, sweep, [0, 1, -1, 0, 1])
+    parts = [
+        dataclasses.replace(
+            whole,
+            names=whole.names[part],
+            first=part.start,
+            **{name: getattr(whole, name)[part] for name in ("labels", *PER_SHIFT)},
+        )
+        for part in (slice(0, 2), slice(2, 5))
+    ]
+    assert metrics.summary(iter(parts)) == metrics.summary(whole)
+    assert metrics.by_distance(iter(parts)) == metrics.by_distance(whole)
+    assert metrics.by_image(iter(parts)) == metrics.by_image(whole)
 
 
 def test_random_pairs_use_their_own_metrics():
@@ -114,45 +224,88 @@ def test_matches_the_loop_that_draws_pairs():
     assert value == pytest.approx(drawn, abs=0.005)
 
 
+PLANS = {
+    "grid": grid(1), "line": line(1), "pairs": random_pairs(3, 1), "size": grid(1, sizes=1)
+}  # fmt: skip
+
+
+def steady(name):
+    return not any(word in name for word in ("correct", "consistency", "accuracy", "worst", "unan"))
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_constant_answers_are_shift_invariant(name):
-    outcome = outcome_of(grid(1), {}, labels=(0, 0))
-    value = metrics.summary(outcome)[name].value
-    if name.endswith("_pairs"):
-        assert value is None
-    else:
-        steady = name.startswith(("top1_change", "mac", "total_variation"))
-        assert value == pytest.approx(0 if steady else 1, abs=1e-7)
+    """And every metric has a value for one of these plans."""
+    values = set()
+    for plan in PLANS.values():
+        sweep = Sweep("embed", plan, (SIDE, SIDE))
+        outcome = evaluate(
+            lambda x: torch.tensor([A] * len(x)).log(), [torch.ones(1, 3, 3)], sweep, [0]
+        )
+        values.add(metrics.summary(outcome)[name].value)
+    values.discard(None)
+    assert values
+    for value in values:
+        assert value == pytest.approx(0 if steady(name) else 1, abs=1e-7)
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_images_without_a_label_are_left_out(name):
-    some = metrics.summary(outcome_of(grid(1), {(0, 1): B}, labels=(0, -1)))[name]
-    none = metrics.summary(outcome_of(grid(1), {(0, 1): B}, labels=(-1, -1)))[name]
-    if name.endswith("_pairs"):
-        assert (some.images, none.images) == (0, 0)
-    elif name in UNLABELLED:
-        assert (some.images, none.images) == (1, 0)
-        assert none.value is None
-    else:
-        assert (some.images, none.images) == (2, 2)
+    for plan in (grid(1), line(1), random_pairs(9, 1)):
+        some = metrics.summary(outcome_of(plan, {(0, 1): B}, labels=(0, -1)))[name]
+        none = metrics.summary(outcome_of(plan, {(0, 1): B}, labels=(-1, -1)))[name]
+        both = metrics.summary(outcome_of(plan, {(0, 1): B}, labels=(0, 0)))[name]
+        if name in LABELS_ONLY:
+            assert (some.images, none.images) == (min(1, both.images), 0)
+            assert none.value is None
+        else:
+            assert some.images == none.images == both.images
 
 
 def test_interval_is_over_images():
     above, below = np.array([0.0] * 50 + [1.0] * 50), np.ones(100)
-    found = metrics.estimate((above, below))
+    found = estimate((above, below))
     assert found.value == 0.5
     # Normal approximation: 1.96 * sqrt(0.25 / 100) = 0.098.
     assert found.low == pytest.approx(0.402, abs=0.015)
     assert found.high == pytest.approx(0.598, abs=0.015)
-    assert found == metrics.estimate((above, below))
+    assert found == estimate((above, below))
     # Ten times as many shifts of the same images say no more about images.
-    more = metrics.estimate((10 * above, 10 * below))
+    more = estimate((10 * above, 10 * below))
     assert (more.low, more.high) == (found.low, found.high)
 
 
+def test_a_difference_is_of_the_same_images():
+    # Image by image the second network is .1 worse: the difference is sure, though the values,
+    # which go from 0 to 1, are not.
+    hard = np.linspace(0, 0.9, 50)
+    ones = np.ones(50)
+    found = difference((hard + 0.1, ones), (hard, ones))
+    assert (found.value, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
+    alone = estimate((hard, ones))
+    assert alone.high - alone.low > 0.1
+    opposite = difference((hard, ones), (hard[::-1].copy(), ones))
+    assert opposite.value == pytest.approx(0)
+    assert opposite.high - opposite.low > 1.5 * (alone.high - alone.low)
+
+
+def test_a_difference_leaves_out_what_either_lacks():
+    found = difference((np.array([1.0, 0, 1]), np.array([1.0, 0, 1])), (np.zeros(3), np.ones(3)))
+    assert (found.value, found.images) == (1.0, 2)
+    assert difference((np.zeros(2), np.zeros(2)), (np.zeros(2), np.ones(2))).value is None
+    with pytest.raises(ValueError, match="the same images, got 2 and 3"):
+        difference((np.zeros(2), np.ones(2)), (np.zeros(3), np.ones(3)))
+
+
+def test_many_images_are_resampled_in_pieces():
+    above = np.random.default_rng(0).random(30_000)
+    found = estimate((above, np.ones(30_000)))  # in pieces of 133 resamples
+    spread = 1.96 * above.std() / 30_000**0.5
+    assert found.high - found.low == pytest.approx(2 * spread, rel=0.1)
+
+
 def test_one_image_has_no_interval():
-    found = metrics.estimate((np.array([1.0]), np.array([2.0])))
+    found = estimate((np.array([1.0]), np.array([2.0])))
     assert (found.value, found.low, found.high) == (0.5, None, None)
 
 

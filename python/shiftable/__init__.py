@@ -4,19 +4,33 @@ from shiftable import filters, functional, metrics, nn
 from shiftable.allocator import tune_allocator
 from shiftable.evaluate import evaluate
 from shiftable.outcome import Outcome
-from shiftable.sweep import Sweep, diagonal, grid, line, random_pairs
+from shiftable.plan import (
+    by_image,
+    diagonal,
+    grid,
+    line,
+    listed,
+    random_groups,
+    random_pairs,
+    sizes,
+)
+from shiftable.sweep import Sweep
 
 __all__ = [
     "Outcome",
     "Sweep",
+    "by_image",
     "diagonal",
     "evaluate",
     "filters",
     "functional",
     "grid",
     "line",
+    "listed",
     "metrics",
     "nn",
+    "random_groups",
     "random_pairs",
+    "sizes",
     "tune_allocator",
 ]

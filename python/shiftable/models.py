@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftable import demo
-from shiftable.evaluate import Model
+from shiftable.engine import Model
 
 
 @dataclass(frozen=True, eq=False)

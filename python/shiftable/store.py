@@ -1,11 +1,20 @@
-"""A run on disk: a manifest and one Parquet table a sweep; nothing in it depends on the clock."""
+"""A run on disk: a manifest, and for each sweep Parquet parts of a fixed number of images.
 
+The manifest is written once, before the first part, and never changes. A part is written whole or
+not at all. So a run that was stopped at any moment goes on from the parts that are missing, and ends
+with the same bytes. Nothing in it depends on the clock.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +22,116 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shiftable.outcome import PER_SHIFT, Outcome
+from shiftable.outcome import PER_SHIFT, Outcome, joined
 from shiftable.sweep import Sweep
 
-FORMAT = 1
+FORMAT = 2
 _MANIFEST = "manifest.json"
+_METADATA = b"shiftable"
+_ROWS = 16_384  # of a part, about; what is lost when a run is killed
+
+
+def part_images(images: int, shifts: int) -> int:
+    """Images of a part: about 16384 rows, and an eighth of the images at most."""
+    return max(1, min(_ROWS // shifts, -(-images // 8)))
+
+
+@dataclass(frozen=True)
+class StoredSweep:
+    """One sweep of a run, and its parts.
+
+    Args:
+        run: the run's folder.
+        entry: its entry in the manifest.
+    """
+
+    run: Path
+    entry: Mapping[str, Any]
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """What was shown."""
+        sweep = Sweep.from_dict(self.entry["sweep"])
+        if sweep.digest != self.entry["digest"]:
+            raise ValueError(f"{self.run}: the sweep '{self.name}' does not match its digest")
+        return sweep
+
+    @property
+    def name(self) -> str:
+        """Its name, which is its folder's."""
+        return str(self.entry["name"])
+
+    def __len__(self) -> int:
+        """How many images."""
+        return int(self.entry["images"]["count"])
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are when all is done."""
+        return -(-len(self) // int(self.entry["part_images"]))
+
+    def images_of(self, part: int) -> range:
+        """The numbers of a part's images."""
+        first = part * int(self.entry["part_images"])
+        return range(first, min(len(self), first + int(self.entry["part_images"])))
+
+    def path(self, part: int) -> Path:
+        """Where a part is, or will be."""
+        return self.run / self.name / f"part-{part:05}.parquet"
+
+    def missing(self) -> list[int]:
+        """The parts that are not there yet."""
+        return [part for part in range(self.parts) if not self.path(part).exists()]
+
+    def add(self, part: int, outcome: Outcome, pixels: str) -> None:
+        """Writes a part; `pixels` is a hash of what its images looked like.
+
+        Raises:
+            ValueError: where it cannot be written; the parts before stay as they are.
+        """
+        about = {"sweep": self.entry["digest"], "part": part, "pixels": pixels}
+        table = _table(outcome).replace_schema_metadata({_METADATA: json.dumps(about)})
+        with replacing(self.path(part)) as partial:
+            pq.write_table(table, partial, compression="zstd")
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Reads the parts back, one at a time, in order.
+
+        Raises:
+            ValueError: if one is missing or damaged.
+        """
+        if missing := self.missing():
+            raise ValueError(
+                f"{self.run}: '{self.name}' is not complete, {len(missing)} of {self.parts} parts "
+                "are missing; run the same sweep command again to go on"
+            )
+        return (self._read(part) for part in range(self.parts))
+
+    def outcome(self) -> Outcome:
+        """All of it in memory."""
+        return joined(list(self.outcomes()))
+
+    def pixels(self) -> str:
+        """A hash of the pixels of all images, as they were shown."""
+        digest = hashlib.sha256()
+        for part in range(self.parts):
+            about = json.loads(pq.read_schema(self.path(part)).metadata[_METADATA])
+            digest.update(about["pixels"].encode())
+        return digest.hexdigest()
+
+    def _read(self, part: int) -> Outcome:
+        path = self.path(part)
+        try:
+            table = pq.read_table(path)
+            about = json.loads(table.schema.metadata[_METADATA])
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"cannot read {path}: {error}") from error
+        if about["sweep"] != self.entry["digest"] or about["part"] != part:
+            raise ValueError(f"{path} is damaged: it is another sweep's, or another part")
+        try:
+            return _outcome(self.sweep, table, self.images_of(part))
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -25,107 +139,151 @@ class Run:
     """A stored run.
 
     Args:
-        manifest: what was run on what: model, preprocessing, versions.
-        outcomes: by the name of their sweep, in the order in which they ran.
+        path: its folder.
+        manifest: what was run on what: model, preprocessing, settings, versions, sweeps.
     """
 
+    path: Path
     manifest: Mapping[str, Any]
-    outcomes: Mapping[str, Outcome]
+
+    @cached_property
+    def sweeps(self) -> dict[str, StoredSweep]:
+        """Its sweeps by name, in the order in which they run."""
+        return {entry["name"]: StoredSweep(self.path, entry) for entry in self.manifest["sweeps"]}
 
 
-def create(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Makes a new run directory.
+def exists(path: Path) -> bool:
+    """Whether there is a run at `path`.
 
     Raises:
-        ValueError: if something is there already.
+        ValueError: if something else is there; nothing is ever overwritten.
     """
-    refuse_existing(path)
-    try:
-        path.mkdir(parents=True)
-    except OSError as error:
-        raise ValueError(f"cannot make the folder {path}: {error.strerror}") from error
-    _write_manifest(path, {"format": FORMAT, **manifest, "sweeps": []})
+    if (path / _MANIFEST).exists():
+        return True
+    # What a process leaves that was killed before the manifest was there.
+    begun = path.is_dir() and all(child.suffix == ".partial" for child in path.iterdir())
+    if path.exists() and not begun:
+        raise ValueError(f"{path} exists and is no run; name a new folder, or move that one away")
+    return False
 
 
-@contextmanager
-def creating(path: Path, manifest: Mapping[str, Any]) -> Iterator[None]:
-    """Makes a run directory at once, so that it is nobody else's, and takes it back on failure.
+def begin(path: Path, manifest: Mapping[str, Any]) -> Run:
+    """Makes a run directory, or opens the one that is there to go on with it.
 
-    What was added to it before the failure stays, and the directory with it.
+    Raises:
+        ValueError: if it cannot be made, or another run is there.
     """
-    create(path, manifest)
+    wanted = {"format": FORMAT, **json.loads(json.dumps(manifest))}
+    if exists(path):
+        run = load(path)
+        _refuse_another(run, wanted)
+    else:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot make the folder {path}: {error.strerror}") from error
+        _write_manifest(path, wanted)
+        run = Run(path, wanted)
+    for sweep in run.sweeps.values():
+        folder = path / sweep.name
+        folder.mkdir(exist_ok=True)
+        for partial in folder.glob("*.partial"):  # of a process that was killed as it wrote
+            partial.unlink()
+    return run
+
+
+def take_back(run: Run) -> None:
+    """Removes a run of which no part is stored: a mistake leaves nothing behind."""
+    if all(len(sweep.missing()) == sweep.parts for sweep in run.sweeps.values()):
+        with contextlib.suppress(OSError):
+            for sweep in run.sweeps.values():
+                (run.path / sweep.name).rmdir()
+            (run.path / _MANIFEST).unlink()
+            run.path.rmdir()
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of anything that goes into JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_another(run: Run, wanted: Mapping[str, Any]) -> None:
+    """A run is never mixed with another plan, model, setting or version."""
+    for key, what in (("sweeps", "plan"), ("model", "model")):
+        there, here = (fingerprint(manifest[key]) for manifest in (run.manifest, wanted))
+        if there != here:
+            detail = _first_difference(run.manifest[key], wanted[key])
+            raise ValueError(
+                f"{run.path} holds a run of another {what}: {there[:16]} there, {here[:16]} here "
+                f"({detail}); name a new folder, or repeat that run's own command"
+            )
+    if dict(run.manifest) != wanted:
+        raise ValueError(
+            f"{run.path} was begun otherwise ({_first_difference(run.manifest, wanted)}), so its "
+            "parts would not match; name a new folder, or go on as it was begun"
+        )
+
+
+def _first_difference(there: Any, here: Any, where: str = "") -> str:
+    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        there, here = dict(enumerate(there)), dict(enumerate(here))
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in sorted({*there, *here}, key=str):
+            if there.get(key) != here.get(key):
+                return _first_difference(there.get(key), here.get(key), f"{where}.{key}".strip("."))
+    short = [
+        text if len(text := str(value)) <= 40 else f"{text[:37]}..." for value in (there, here)
+    ]
+    return f"{where}: {short[0]} there, {short[1]} here"
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Keeps other processes out of a run directory while this one writes to it.
+
+    Raises:
+        ValueError: if another process writes to it.
+    """
+    folder = os.open(path, os.O_RDONLY)
     try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise ValueError(f"another process is writing to {path}; wait for it") from error
+            # A file system without locks: then it is up to the user.
         yield
-    except BaseException:
-        if not _read_manifest(path)["sweeps"]:
-            (path / _MANIFEST).unlink()
-            path.rmdir()
-        raise
-
-
-def refuse_existing(path: Path) -> None:
-    """Raises ValueError if something is at `path`; nothing there is ever overwritten."""
-    if path.exists():
-        raise ValueError(f"{path} exists; name a new folder, or move that one away")
-
-
-def add(
-    path: Path, name: str, outcome: Outcome, *, images: Mapping[str, Any] | None = None
-) -> None:
-    """Adds a sweep's outcome to a run: the table first, then its line in the manifest.
-
-    `images` says which were shown, for the manifest.
-    """
-    manifest = _read_manifest(path)
-    if any(entry["name"] == name for entry in manifest["sweeps"]):
-        raise ValueError(f"{path} already holds a sweep '{name}'")
-    file = f"{name}.parquet"
-    with _replacing(path / file) as partial:
-        pq.write_table(_table(outcome), partial, compression="zstd")
-    entry = {"name": name, "file": file, "digest": outcome.sweep.digest, "images": images}
-    manifest["sweeps"].append({**entry, "sweep": outcome.sweep.to_dict()})
-    _write_manifest(path, manifest)
+    finally:
+        os.close(folder)
 
 
 def load(path: Path) -> Run:
-    """Reads a run back.
+    """Opens a stored run; its parts are read when they are asked for.
 
     Raises:
         ValueError: if there is none, or it is of another format or damaged.
     """
-    manifest = _read_manifest(path)
+    run = Run(path, _read_manifest(path))
     try:
-        outcomes = {entry["name"]: _read(path, entry) for entry in manifest["sweeps"]}
-    except (KeyError, TypeError) as error:
+        for sweep in run.sweeps.values():
+            _ = sweep.sweep, sweep.parts
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: damaged, {type(error).__name__} at {error}") from error
-    return Run(manifest, outcomes)
-
-
-def _read(path: Path, entry: Mapping[str, Any]) -> Outcome:
-    sweep = Sweep.from_dict(entry["sweep"])
-    if sweep.digest != entry["digest"]:
-        raise ValueError(f"{path}: the sweep '{entry['name']}' does not match its digest")
-    try:
-        table = pq.read_table(path / entry["file"])
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path}: cannot read {entry['file']}: {error}") from error
-    try:
-        return _outcome(sweep, table)
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path}: {entry['file']} is damaged: {error}") from error
+    return run
 
 
 def _table(outcome: Outcome) -> pa.Table:
     """One row an (image, shift), in order; what is unknown is null."""
     count, shifts = outcome.predictions.shape
-    moves = [outcome.sweep.plan.shifts_for(image) for image in range(count)]
-    dy, dx = np.concatenate(moves).T
+    whole = outcome.sweep.plan.whole
+    dy, dx = np.concatenate([outcome.shifts_for(image) for image in range(count)]).T
     labels = np.repeat(outcome.labels, shifts)
     columns: dict[str, pa.Array] = {
         "image": pa.array(np.repeat(np.array(outcome.names), shifts)).dictionary_encode(),
         "label": pa.array(labels, pa.int32(), mask=labels < 0),
-        "dy": pa.array(dy, pa.int32()),
-        "dx": pa.array(dx, pa.int32()),
+        "dy": pa.array(dy, pa.int32() if whole else pa.float64()),
+        "dx": pa.array(dx, pa.int32() if whole else pa.float64()),
+        "size": pa.array(np.tile(outcome.sweep.plan.growth, count), pa.int32()),
     }
     for name in PER_SHIFT:
         values = getattr(outcome, name)
@@ -137,19 +295,22 @@ def _table(outcome: Outcome) -> pa.Table:
     return pa.table(columns)
 
 
-def _outcome(sweep: Sweep, table: pa.Table) -> Outcome:
+def _outcome(sweep: Sweep, table: pa.Table, numbers: range) -> Outcome:
     shifts = len(sweep.plan)
 
     def column(name: str) -> pa.Array:
         return table[name].combine_chunks()
 
-    if table.num_rows == 0 or table.num_rows % shifts:
-        raise ValueError(f"expected {shifts} rows an image, got {table.num_rows} rows in all")
-    every = column("image").to_pylist()
-    names = every[::shifts]
-    moves = np.concatenate([sweep.plan.shifts_for(image) for image in range(len(names))])
+    if table.num_rows != shifts * len(numbers):
+        raise ValueError(
+            f"expected {len(numbers)} images of {shifts} rows, got {table.num_rows} rows in all"
+        )
+    every = column("image")
+    names = every.take(pa.array(np.arange(len(numbers)) * shifts)).to_pylist()
+    moves = np.concatenate([sweep.plan.shifts_for(number) for number in numbers])
     found = np.stack([column("dy").to_numpy(), column("dx").to_numpy()], axis=1)
-    if every != [name for name in names for _ in range(shifts)] or (found != moves).any():
+    repeated = pa.array(np.repeat(np.array(names), shifts))
+    if not every.cast(pa.string()).equals(repeated.cast(pa.string())) or (found != moves).any():
         raise ValueError("its rows are not those of the plan, in order")
     labels = column("label").fill_null(-1).to_numpy(zero_copy_only=False)[::shifts]
     fields = {}
@@ -160,7 +321,9 @@ def _outcome(sweep: Sweep, table: pa.Table) -> Outcome:
             width, values = (values.type.list_size,), values.values
         plain = values.to_numpy(zero_copy_only=False).reshape(len(names), shifts, *width)
         fields[name] = plain.astype(np.int64) if plain.dtype.kind == "i" else plain
-    return Outcome(sweep=sweep, names=tuple(names), labels=labels.astype(np.int64), **fields)
+    return Outcome(
+        sweep, tuple(names), labels=labels.astype(np.int64), first=numbers.start, **fields
+    )
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -178,12 +341,12 @@ def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     text = json.dumps(manifest, indent=1)
     # A list of numbers, such as a shift, stays on one line.
     text = re.sub(r"\[[\s\d.,e+-]+\]", lambda numbers: " ".join(numbers[0].split()), text)
-    with _replacing(path / _MANIFEST) as partial:
+    with replacing(path / _MANIFEST) as partial:
         partial.write_text(text + "\n")
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
     """Writes a file whole or not at all: to a neighbour first, which then takes its name."""
     partial = path.with_name(path.name + ".partial")
     try:
@@ -191,5 +354,17 @@ def _replacing(path: Path) -> Iterator[Path]:
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name, too
+        finally:
+            os.close(folder)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ValueError(
+            f"cannot write {path}: {reason}; what was written before stays: mend that and run the "
+            "same command again to go on"
+        ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,106 @@
+"""Against the true class, and against the unshifted image."""
+
+import numpy as np
+
+from shiftable.intervals import Terms
+from shiftable.metrics.over import each, labelled, nothing
+from shiftable.outcome import Outcome
+from shiftable.plan import Integers
+
+
+def accuracy(outcome: Outcome) -> Terms:
+    """P(correct) over all shifts."""
+    correct = outcome.correct
+    return labelled(
+        outcome,
+        (correct.sum(1, dtype=np.float64), np.full(len(outcome), float(correct.shape[1]))),
+    )
+
+
+def accuracy_unshifted(outcome: Outcome) -> Terms:
+    """P(correct) without a shift; only for plans that hold the unshifted image."""
+    plan = outcome.sweep.plan
+    if not plan.has_origin:
+        return nothing(outcome)
+    return labelled(outcome, each(outcome, outcome.correct[:, plan.origin]))
+
+
+def degradation(outcome: Outcome) -> Terms:
+    """Share of the unshifted accuracy that is lost over all shifts: 1 - accuracy / unshifted.
+
+    References:
+        Michaeli et al., Alias-free convnets (CVPR 2023), section 4.
+    """
+    plan = outcome.sweep.plan
+    if not plan.has_origin:
+        return nothing(outcome)
+    right, shifts = accuracy(outcome)
+    unshifted, _ = accuracy_unshifted(outcome)
+    # Every labelled image counts, also one that is wrong unshifted: the sums are pooled.
+    share = np.divide(right, shifts, out=np.zeros_like(right), where=shifts > 0)
+    return unshifted - share, unshifted
+
+
+def label_range(outcome: Outcome) -> Terms:
+    """Mean over images of the true class's largest minus smallest probability: the wobble."""
+    return labelled(outcome, each(outcome, np.ptp(outcome.label_probability, axis=1)))
+
+
+def label_deviation(outcome: Outcome) -> Terms:
+    """Mean over images of the standard deviation of the true class's probability over shifts."""
+    return labelled(
+        outcome, each(outcome, outcome.label_probability.astype(np.float64).std(axis=1))
+    )
+
+
+def changed(outcome: Outcome, radius: int | None = None) -> Terms:
+    """P(a shifted image gets another class than the unshifted one), over the other shifts.
+
+    Only for plans that hold the unshifted image.
+
+    Args:
+        outcome: of the sweep.
+        radius: only shifts of this distance: radius - 1 < max(|dy|, |dx|) <= radius.
+    """
+    plan = outcome.sweep.plan
+    if not plan.has_origin:
+        return nothing(outcome)
+    moved = outcome.predictions != outcome.references[:, None]
+    others = np.ones_like(moved)
+    others[:, plan.origin] = False
+    if radius is not None:
+        others &= rings(outcome) == radius
+    return (moved & others).sum(1, dtype=np.float64), others.sum(1, dtype=np.float64)
+
+
+def rings(outcome: Outcome) -> Integers:
+    """Returns (N, S): each shift's Chebyshev distance from (0, 0), max(|dy|, |dx|), rounded up."""
+    shifts = np.stack([outcome.shifts_for(number) for number in range(len(outcome))])
+    distance: Integers = np.ceil(np.abs(shifts).max(2)).astype(np.int64)
+    return distance
+
+
+def radii(outcome: Outcome) -> list[int]:
+    """The distances that shifts of the plan may have."""
+    if outcome.sweep.plan.group:
+        return list(range(int(np.ceil(np.abs(outcome.sweep.plan.reach).max())) + 1))
+    return np.unique(rings(outcome)).tolist()  # type: ignore[no-any-return]
+
+
+def worst_case(outcome: Outcome, radius: int | None = None, ring: bool = False) -> Terms:
+    """P(correct at every shift), by default at every shift of the plan.
+
+    Args:
+        outcome: of the sweep.
+        radius: only shifts with max(|dy|, |dx|) <= radius, the unshifted image among them.
+        ring: only shifts with radius - 1 < max(|dy|, |dx|) <= radius.
+    """
+    if radius is None:
+        kept = np.ones_like(outcome.correct)
+    else:
+        distance = rings(outcome)
+        kept = distance == radius if ring else distance <= radius
+    # Of images with any such shift (all of them, but for random groups): is none wrong?
+    some = kept.any(axis=1)
+    wrong = (kept & ~outcome.correct).any(axis=1)
+    return labelled(outcome, (np.where(some & ~wrong, 1.0, 0.0), np.where(some, 1.0, 0.0)))

@@ -1,0 +1,370 @@
+"""Runs sweeps into a run directory: begins it or goes on with it, alone or with other ranks."""
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shiftable import store
+from shiftable.distributed import Ranks, device_for
+from shiftable.engine import (
+    Forward,
+    Images,
+    MemoryFormat,
+    OutOfMemoryError,
+    Precision,
+    Settings,
+    answer,
+    choose,
+    differing,
+)
+from shiftable.evaluate import stacked
+from shiftable.models import Network
+from shiftable.store import Run, StoredSweep
+from shiftable.sweep import Sweep
+
+Progress = Callable[[str, int, int], object]  # of a sweep: its name, windows done, images done
+
+
+class Pictures(Images, Protocol):
+    """What a run needs of images; those of `images.load` and `images.from_dataset` have it."""
+
+    @property
+    def names(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def labels(self) -> Sequence[int]: ...  # noqa: D102
+    @property
+    def size(self) -> tuple[int, int] | None: ...  # noqa: D102
+    def identity(self) -> str: ...  # noqa: D102
+    def image_sizes(self) -> Iterator[tuple[int, int]]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Job:
+    """One sweep of a run.
+
+    Args:
+        name: of the sweep in the run, and of its folder there.
+        sweep: what is shown.
+        images: of what.
+    """
+
+    name: str
+    sweep: Sweep
+    images: Pictures
+
+
+def run(
+    network: Network,
+    jobs: Sequence[Job],
+    out: Path,
+    *,
+    batch: int | Literal["auto"] = "auto",
+    precision: Precision = "auto",
+    memory_format: MemoryFormat = "auto",
+    compile: bool = False,
+    device: str = "cpu",
+    threads: int | None = None,
+    part_images: int | None = None,
+    verify: bool = False,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+    progress: Progress | None = None,
+) -> Run:
+    """Runs sweeps into `out`, or goes on with the run that is there.
+
+    A run that was stopped at any moment, also by SIGKILL or a full disk, is gone on with by the
+    same call, and ends with the same bytes as one that never was, on the same device, versions and
+    settings. Whatever `auto` chose is frozen in its manifest.
+
+    Args:
+        network: from `models.load`.
+        jobs: the sweeps, of distinct names.
+        out: the run directory.
+        batch: as in `evaluate`.
+        precision: as in `evaluate`; where it is lower than the network's own, the manifest says
+            how many top-1 classes of a sample differ from float32.
+        memory_format: as in `evaluate`.
+        compile: as in `evaluate`.
+        device: where the network runs; `cuda` with several ranks on a machine: a GPU each.
+        threads: of torch on the CPU, in each rank; by default those that torch has, which torchrun
+            sets to 1.
+        part_images: images of a part, which is what a killed run may lose; by default about 16384
+            rows, and an eighth of the images at most.
+        verify: whether to decode every image before the first part, so that a damaged one is found
+            at once; otherwise only the files' headers are looked at, and each image is read once.
+        ranks: this process among those that share the work, which give all the same arguments.
+        progress: called with a sweep's name, and the windows and images just done here.
+
+    Returns:
+        The run, complete.
+
+    Raises:
+        ValueError: for images or a network that fail, a folder that holds another run, or a fault
+            on any rank. What is stored by then stays.
+    """
+    asked: dict[str, Any] = {
+        "batch": batch,
+        "precision": precision,
+        "memory_format": memory_format,
+        "compile": compile,
+        "threads": threads,
+    }
+    own = device_for(device, ranks)
+    begun, missing = ranks.share(
+        lambda: _begin(network, jobs, out, asked, device, own, part_images, verify)
+    )
+    settings = Settings(**begun.manifest["settings"])
+    torch.set_num_threads(settings.threads)
+    with store.lock(out) if ranks.first else nullcontext():
+        try:
+            fault = None
+            try:
+                _work(network, jobs, begun, replace(settings, device=own), missing, ranks, progress)
+            except Exception as error:
+                if ranks.count == 1:
+                    raise
+                fault = str(error)
+            ranks.wait(fault)
+        except BaseException:
+            if ranks.first:
+                store.take_back(begun)
+            raise
+    return begun
+
+
+def _work(
+    network: Network,
+    jobs: Sequence[Job],
+    begun: Run,
+    settings: Settings,
+    missing: dict[str, list[int]],
+    ranks: Ranks,
+    progress: Progress | None,
+) -> None:
+    if not any(missing.values()):
+        return
+    if isinstance(network.model, torch.nn.Module):
+        network.model.to(settings.device)
+    forward = Forward(network.model, settings)
+    for job in jobs:
+        for part in missing[job.name][ranks.rank :: ranks.count]:
+            _part(network, forward, job, begun.sweeps[job.name], part, progress)
+
+
+def _part(
+    network: Network,
+    forward: Forward,
+    job: Job,
+    stored: StoredSweep,
+    part: int,
+    progress: Progress | None,
+) -> None:
+    """Answers for one part, from its own images alone, so that it does not matter who makes it."""
+    numbers = stored.images_of(part)
+    images = _Hashed(job.images)
+    found = []
+    try:
+        for _, answers in answer(
+            forward,
+            images,
+            job.sweep,
+            job.images.labels,
+            job.images.names,
+            numbers=numbers,
+            scale=network.scale,
+            bias=network.bias,
+            split=False,
+            progress=None if progress is None else lambda done: progress(job.name, done, 0),
+        ):
+            found.append(answers)
+            if progress is not None:
+                progress(job.name, 0, 1)
+    except OutOfMemoryError as error:
+        raise ValueError(
+            f"out of memory on {error}, with which this run was begun; what is stored stays: free "
+            "some and run the same command again, or begin a new run with a smaller batch"
+        ) from error
+    outcome = stacked(
+        job.sweep,
+        found,
+        job.images.names[numbers.start : numbers.stop],
+        np.array(job.images.labels[numbers.start : numbers.stop], np.int64),
+        numbers.start,
+    )
+    stored.add(part, outcome, images.digest(numbers))
+
+
+class _Hashed:
+    """Images whose pixels are hashed as they are read, by number."""
+
+    def __init__(self, images: Pictures) -> None:
+        self._images = images
+        self._digests: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, number: int) -> Tensor:
+        image = self._images[number]
+        digest = hashlib.sha256(f"{tuple(image.shape)} {image.dtype}".encode())
+        digest.update(image.cpu().contiguous().view(torch.uint8).numpy().data)
+        self._digests[number] = digest.digest()
+        return image
+
+    def digest(self, numbers: range) -> str:
+        return hashlib.sha256(b"".join(self._digests[number] for number in numbers)).hexdigest()
+
+
+# -- beginning ------------------------------------------------------------------------------------
+
+
+def _begin(
+    network: Network,
+    jobs: Sequence[Job],
+    out: Path,
+    asked: dict[str, Any],
+    device: str,
+    own: str,
+    part_images: int | None,
+    verify: bool,
+) -> tuple[Run, dict[str, list[int]]]:
+    """Begins the run, or opens the one that is there; also which of its parts are missing."""
+    if len({job.name for job in jobs}) != len(jobs) or not jobs:
+        raise ValueError(f"expected sweeps of distinct names, got {[job.name for job in jobs]}")
+    for job in jobs:
+        if not len(job.images):
+            raise ValueError(f"expected some images for {job.name}, got none")
+        if job.sweep.plan.images not in (None, len(job.images)):
+            raise ValueError(
+                f"{job.name}: expected {job.sweep.plan.images} images by the plan, got "
+                f"{len(job.images)}"
+            )
+    there = store.exists(out)
+    manifest = _manifest(network, jobs, part_images)
+    if there:
+        # What was chosen then stays, whatever would be chosen now; what is asked for has to agree.
+        stored = store.load(out).manifest
+        settings = {
+            **stored["settings"],
+            **{k: v for k, v in asked.items() if v not in (None, "auto")},
+        }
+        manifest |= {"settings": settings, "lower_precision": stored["lower_precision"]}
+        manifest["settings"]["device"] = device
+    else:
+        for job in jobs:
+            for size in dict.fromkeys(job.images.image_sizes()):
+                job.sweep.check(size)
+            if verify:
+                with ThreadPoolExecutor() as pool:
+                    for image in pool.map(job.images.__getitem__, range(len(job.images))):
+                        job.sweep.check((image.shape[1], image.shape[2]))
+        manifest |= _settings(network, jobs, asked, device, own)
+    run = store.begin(out, manifest)
+    return run, {name: sweep.missing() for name, sweep in run.sweeps.items()}
+
+
+def _settings(
+    network: Network, jobs: Sequence[Job], asked: dict[str, Any], device: str, own: str
+) -> dict[str, Any]:
+    """Chooses what is left to choose, by a trial on the longest sweep, and tries lower precision."""
+    if asked["threads"] is not None:
+        torch.set_num_threads(asked["threads"])
+    if isinstance(network.model, torch.nn.Module):
+        network.model.to(own)
+    longest = max(jobs, key=lambda job: len(job.images) * len(job.sweep.plan))
+    settings = choose(
+        network.model,
+        longest.sweep,
+        longest.images[0],
+        len(longest.images),
+        batch=asked["batch"],
+        precision=asked["precision"],
+        memory_format=asked["memory_format"],
+        compile=asked["compile"],
+        device=own,
+    )
+    lower = None
+    if settings.precision in ("bf16", "fp16"):
+        differ, seen = differing(
+            network.model,
+            longest.sweep,
+            longest.images,
+            settings,
+            scale=network.scale,
+            bias=network.bias,
+        )
+        lower = {"sweep": longest.name, "windows": seen, "other_class_than_float32": differ}
+    return {"settings": {**asdict(settings), "device": device}, "lower_precision": lower}
+
+
+def _manifest(network: Network, jobs: Sequence[Job], part: int | None) -> dict[str, Any]:
+    return {
+        "model": {
+            "name": network.name,
+            "weights": network.weights,
+            "size": network.size,
+            "scale": network.scale,
+            "bias": network.bias,
+        },
+        "versions": {
+            "shiftable": version("shiftable"),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "pillow": _version("pillow"),
+            "pyarrow": _version("pyarrow"),
+            "python": platform.python_version(),
+        },
+        "commit": _commit(),
+        "sweeps": [
+            {
+                "name": job.name,
+                "digest": job.sweep.digest,
+                "part_images": part or store.part_images(len(job.images), len(job.sweep.plan)),
+                "images": {
+                    "count": len(job.images),
+                    "size": job.images.size,
+                    "identity": job.images.identity(),
+                },
+                "sweep": job.sweep.to_dict(),
+            }
+            for job in jobs
+        ],
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit that this package was checked out at, `+` after it if files differ; or None."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # Installed into somebody's checkout, it is not that checkout's file.
+    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    commit = git("rev-parse", "HEAD")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+    return commit and f"{commit}{'+' if changed else ''}"

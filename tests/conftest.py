@@ -1,11 +1,14 @@
 """Every test starts from the same random numbers; a test that asks for a GPU says so by its fixture."""
 
 import os
+import subprocess
 
 import pytest
 import torch
+from PIL import Image
 
 from tests import cuda_code
+from tests.commands import NET
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +38,33 @@ def threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with a network and two labelled photographs, 8x8, one bright column each."""
+    (tmp_path / "toy_net.py").write_text(NET)
+    for number, column in enumerate((3, 4)):
+        photo = Image.new("RGB", (8, 8))
+        photo.paste((255, 255, 255), (column, 0, column + 1, 8))
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        photo.save(tmp_path / "photos" / f"p{number}_{column % 2}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def run(place, monkeypatch, capsys):
+    """Runs the command in this process, which spares importing torch each time."""
+    monkeypatch.chdir(place)
+
+    def call(*arguments):
+        from shiftable.cli import main
+
+        code = main(arguments)
+        written = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, written.out, written.err)
+
+    return call
 
 
 def pytest_terminal_summary(terminalreporter):

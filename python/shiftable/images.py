@@ -344,7 +344,8 @@ def load(
             it has no images), an image, a list (`.txt` or `.lst`: on each line a path relative to
             the list, and perhaps a class after a tab, a comma or a space; `#` begins a comment)
             and a WebDataset shard (`.tar`, whose samples `KEY.jpg` may have a class `KEY.cls`). Or
-            one of `demo:photographs`, the 20 labelled ImageNet images of the foolbox package, and
+            one of `demo:photographs`, the 20 labelled ImageNet images of the foolbox package,
+            `demo:all-photographs`, these and 15 unlabelled ones of other packages, and
             `package.module:attribute`, a dataset (see `from_dataset`), or a class or function that
             needs no arguments and returns one.
         labels: in place of the source's own, a CSV file with a row `name,class` for each
@@ -367,9 +368,11 @@ _CODE = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")  # package.module:attrib
 
 def _find(given: Sequence[str | Path], size: tuple[int, int] | None) -> Photographs:
     code = [_CODE.fullmatch(str(source)) for source in given if not Path(source).exists()]
-    if given == ["demo:photographs"]:
+    if given in (["demo:photographs"], ["demo:all-photographs"]):
         paths, classes = demo.photographs()
-        every = [Found(File(p), p.name, label) for p, label in zip(paths, classes, strict=True)]
+        more = demo.more_photographs() if given == ["demo:all-photographs"] else []
+        labelled = zip(paths + more, classes + [-1] * len(more), strict=True)
+        every = [Found(File(p), p.name, label) for p, label in labelled]
     elif any(code):
         return from_dataset(_from_code(given), size=size)
     else:
@@ -384,7 +387,9 @@ def _from_code(given: Sequence[str | Path]) -> Any:
         raise ValueError(f"expected a dataset by itself, got {', '.join(map(str, given))}")
     module, _, attribute = str(given[0]).partition(":")
     if module == "demo":
-        raise ValueError(f"unknown images '{given[0]}'; expected demo:photographs")
+        raise ValueError(
+            f"unknown images '{given[0]}'; expected demo:photographs or demo:all-photographs"
+        )
     here = str(Path.cwd())
     sys.path.insert(0, here)  # a console script does not look here by itself
     try:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 
 from shiftable.cli.check import check_command
+from shiftable.cli.figure import figure_command
 from shiftable.cli.read import compare_command, metrics_command
 from shiftable.cli.sweep import sweep_command
 
@@ -43,5 +44,5 @@ def shiftable() -> None:
     """Measures the shift-variance of vision networks."""
 
 
-for _command in (sweep_command, metrics_command, compare_command, check_command):
+for _command in (sweep_command, metrics_command, compare_command, check_command, figure_command):
     shiftable.add_command(_command)

@@ -4,16 +4,47 @@ from pathlib import Path
 
 from shiftable.figures.lines import Panel, distance_figure, lines_figure
 from shiftable.figures.one_image import instability, most_unstable, shift_figure
+from shiftable.outcome import Outcome
 from shiftable.store import StoredSweep
 
 __all__ = [
     "Panel",
     "distance_figure",
+    "draw_image",
     "draw_sweep",
     "lines_figure",
     "most_unstable",
     "shift_figure",
 ]
+
+
+def draw_image(
+    stored: StoredSweep, path: Path, *, image: str | None = None, classes: tuple[str, ...] = ()
+) -> None:
+    """Draws one photograph of a stored sweep, part by part, so that only one is in memory.
+
+    Args:
+        stored: of listed shifts.
+        path: where to write.
+        image: its name; by default the most unstable one.
+        classes: names of the classes, for the legend.
+
+    Raises:
+        ValueError: for random groups of shifts, or a name that is not there.
+    """
+    best: tuple[tuple[float, float], Outcome, int] | None = None
+    for outcome in stored.outcomes():
+        if image is None:
+            found = instability(outcome)
+            number = found.index(max(found))
+            if best is None or found[number] > best[0]:
+                best = found[number], outcome, number
+        elif image in outcome.names:
+            best = (0.0, 0.0), outcome, outcome.names.index(image)
+            break
+    if best is None:
+        raise ValueError(f"no image '{image}' in {stored.run}")
+    shift_figure(best[1], path, image=best[2], classes=classes)
 
 
 def draw_sweep(stored: StoredSweep, path: Path, classes: tuple[str, ...] = ()) -> None:
@@ -22,17 +53,9 @@ def draw_sweep(stored: StoredSweep, path: Path, classes: tuple[str, ...] = ()) -
     The second figure is beside the first, with `-distance` in its name; each is left out where the
     plan has no such thing.
     """
-    if not stored.sweep.plan.group:
-        # The most unstable image of all, part by part; its own outcome is all that is kept.
-        most = max(
-            ((max(instability(outcome)), outcome) for outcome in stored.outcomes()),
-            key=lambda found: found[0],
-        )
-        shift_figure(most[1], path, classes=classes)
-    if stored.sweep.plan.has_origin and len(stored.sweep.plan) > 1:
-        try:
-            distance_figure(
-                {stored.name: stored.outcomes()}, path.with_name(f"{path.stem}-distance.png")
-            )
-        except ValueError:  # nothing is known of it
-            return
+    plan = stored.sweep.plan
+    if not plan.group:
+        draw_image(stored, path, classes=classes)
+    if plan.has_origin and any(plan.reach):
+        distance = path.with_name(f"{path.stem}-distance.png")
+        distance_figure({stored.name: stored.outcomes()}, distance)

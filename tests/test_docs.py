@@ -7,6 +7,8 @@ import pytest
 from click.testing import CliRunner
 from shiftable.cli import shiftable
 
+from tests.commands import options
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -22,6 +24,27 @@ def test_the_readmes_python_runs(capsys):
     exec(mend, {})
 
 
+def test_the_gate_of_the_documents_runs():
+    (gate,) = code(ROOT / "docs" / "metrics.md", "python")
+    with pytest.raises(AssertionError, match="expected at least 90.00 %"):  # the toy is a mean
+        exec(gate.replace("windows.mean((2, 3))", "windows[:, :, 0, 0]"), {})
+    exec(gate, {})
+
+
+def test_the_queries_of_the_documents_run(run, place, capsys, monkeypatch):
+    """On the run of a toy network; its name stands for the demo's."""
+    assert run(*options(protocol="embed", shifts="grid:1", out="runs/demo-1")).returncode == 0
+    monkeypatch.chdir(place)
+    first, second, third = code(ROOT / "docs" / "run.md", "python")
+    exec(first, {})
+    exec(second, {})
+    exec(third, {})
+    shown = capsys.readouterr().out
+    assert "p0_1.png" in shown
+    assert "accuracy" in shown
+    assert re.search(r"dx +0 +1", shown)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
@@ -29,10 +52,9 @@ def test_links_lead_somewhere(page):
 
 
 def test_options_in_the_documents_exist():
-    known = {"--json", "--all"}  # of `metrics`
-    known |= set(
-        re.findall(r"--[a-z-]+", CliRunner().invoke(shiftable, ["sweep", "--help"]).output)
-    )
-    for page in PAGES:
-        for command in re.findall(r"shiftable sweep(?:[^`\n]|\\\n)*", page.read_text()):
-            assert set(re.findall(r"--[a-z-]+", command)) <= known, command
+    for name in shiftable.commands:
+        shown = CliRunner().invoke(shiftable, [name, "--help"], env={"COLUMNS": "200"}).output
+        known = set(re.findall(r"--[a-z0-9-]+", shown))
+        for page in PAGES:
+            for command in re.findall(rf"shiftable {name} (?:[^`\n#|]|\\\n)*", page.read_text()):
+                assert set(re.findall(r"--[a-z0-9-]+", command)) <= known, command

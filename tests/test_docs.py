@@ -26,7 +26,7 @@ def test_the_readmes_python_runs(capsys):
 
 def test_the_gate_of_the_documents_runs():
     (gate,) = code(ROOT / "docs" / "metrics.md", "python")
-    with pytest.raises(AssertionError, match="expected at least 90.00 %"):  # the toy is a mean
+    with pytest.raises(AssertionError, match=r"expected at least 90\.00 %"):  # the toy is a mean
         exec(gate.replace("windows.mean((2, 3))", "windows[:, :, 0, 0]"), {})
     exec(gate, {})
 

@@ -50,6 +50,7 @@ def test_progress_is_shown_on_a_terminal(place):
     assert done.returncode == 0
     assert "circular: 100%" in shown
     assert "50/50" in shown
+    assert re.search(r"[\d.]+shift/s, [\d.]+ images/s", shown), shown
 
 
 def test_metrics_for_machines(run):
@@ -131,6 +132,34 @@ def test_a_damaged_image_is_found_before_or_on_the_way(run, place):
     stopped = run(*options())
     assert stopped.stderr == refused.stderr
     assert len(list((place / "run" / "circular").iterdir())) == 2  # the parts before it
+
+
+def test_out_of_memory_stops_a_run_resumably(run, place):
+    (place / "large.py").write_text(
+        "import pathlib, torch\n"
+        "calls = []\n"
+        "def net(x):\n"
+        "    calls.append(x)\n"
+        "    if len(calls) == 2:\n"
+        "        raise torch.OutOfMemoryError('CUDA out of memory')\n"
+        "    return torch.zeros(len(x), 2)\n"
+    )
+    arguments = options(model="large:net", labels=None, batch="25")
+    stopped = run(*arguments)
+    assert stopped.returncode == 2
+    assert "out of memory on a batch (25, 3, 8, 8), with which this run was begun" in stopped.stderr
+    assert len(list((place / "run" / "circular").iterdir())) == 1
+    assert run(*arguments).returncode == 0
+
+
+def test_lower_precision_says_what_it_changes(run, place):
+    done = run(*options(precision="bf16"))
+    assert done.returncode == 0, done.stderr
+    told = r"\[in bf16: another class than in float32 for \d+ of a sample of 50 windows, \d"
+    assert re.search(told, done.stdout)
+    found = json.loads((place / "run" / "manifest.json").read_text())["lower_precision"]
+    assert found["windows"] == 50
+    assert run(*options(precision="bf16")).stdout == done.stdout  # not tried again
 
 
 def test_a_complete_run_is_not_run_again(run, place):

@@ -200,7 +200,7 @@ def page(found: dict[str, list[dict[str, Any]]], photographs: int, figure: str) 
         f"two small networks and {photographs} photographs that install as packages:",
         "",
         "```sh",
-        "python -m benchmarks.findings.one_pixel --json benchmarks/results/one_pixel.json \\",
+        "python -m benchmarks.findings.one_pixel --json benchmarks/results/findings/one_pixel.json \\",
         "  --figure docs/one_pixel.png --page docs/one_pixel.md",
         "```",
         "",

@@ -249,15 +249,16 @@ def _quicker_layout(
     model: Model, sweep: Sweep, image: Tensor, settings: Settings, total: int
 ) -> Settings:
     """channels_last, unless the network fails with it, or is slower in a run that is long enough."""
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, nn.Module) or isinstance(model, GraphModule):
         return settings
     plain = replace(settings, memory_format="contiguous")
-    few = replace(settings, batch=min(settings.batch, 16), compile=False)
+    long = total >= 100 * settings.batch
+    few = replace(settings, batch=min(settings.batch, 16) if long else 1, compile=False)
     try:
         last = _seconds(model, sweep, image, few, 1)
     except ValueError:  # networks that call view() want contiguous maps
         return plain
-    if total < 100 * few.batch:
+    if not long:
         return settings
     last = min(last, _seconds(model, sweep, image, few, 3))
     other = _seconds(model, sweep, image, replace(few, memory_format="contiguous"), 3)

@@ -12,6 +12,7 @@ import sys
 import termios
 
 import pytest
+from shiftable import store
 
 from tests.commands import files, options, process
 
@@ -201,17 +202,17 @@ def test_a_run_is_never_mixed_with_another(run, place, changes, message):
 
 
 def test_two_processes_do_not_write_to_one_run(run, place):
-    (place / "second.py").write_text(
-        "import pathlib, torch\n"
-        "from shiftable import store\n"
-        "def net(x):\n"
-        "    if pathlib.Path('run').exists():\n"
-        "        with store.lock(pathlib.Path('run')):\n"  # as another process would
-        "            pass\n"
-        "    return torch.zeros(len(x), 2)\n"
-    )
-    refused = run(*options(model="second:net", labels=None))
+    assert run(*options()).returncode == 0
+    writing = place / "run" / "circular" / "part-00000.parquet.partial"
+    (place / "run" / "circular" / "part-00000.parquet").unlink()
+    writing.write_text("another process is at it")
+    with store.lock(place / "run"):
+        refused = run(*options())
+    assert refused.returncode == 2
     assert "another process is writing to run; wait for it" in refused.stderr
+    assert writing.exists()
+    assert run(*options()).returncode == 0
+    assert not writing.exists()
 
 
 def test_dollars_in_names_are_no_formulas(run, place):

@@ -117,7 +117,7 @@ def test_what_a_killed_process_left_is_no_hindrance(tmp_path):
     run = filled(tmp_path / "run")
     torn = run.sweeps["circular"].path(0).with_suffix(".parquet.partial")
     torn.write_text("torn")
-    store.begin(tmp_path / "run", manifest(SWEEP))
+    store.clear(store.begin(tmp_path / "run", manifest(SWEEP)))
     assert not torn.exists()
 
 

@@ -5,7 +5,7 @@ import platform
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -120,12 +120,12 @@ def run(
         "threads": threads,
     }
     own = device_for(device, ranks)
-    begun, missing = ranks.share(
-        lambda: _begin(network, jobs, out, asked, device, own, part_images, verify)
-    )
-    settings = Settings(**begun.manifest["settings"])
-    torch.set_num_threads(settings.threads)
-    with store.lock(out) if ranks.first else nullcontext():
+    with ExitStack() as held:
+        begun, missing = ranks.share(
+            lambda: _begin(network, jobs, out, asked, device, own, part_images, verify, held)
+        )
+        settings = Settings(**begun.manifest["settings"])
+        torch.set_num_threads(settings.threads)
         try:
             fault = None
             try:
@@ -237,8 +237,12 @@ def _begin(
     own: str,
     part_images: int | None,
     verify: bool,
+    held: ExitStack,
 ) -> tuple[Run, dict[str, list[int]]]:
-    """Begins the run, or opens the one that is there; also which of its parts are missing."""
+    """Begins the run, or opens the one that is there; also which of its parts are missing.
+
+    `held` keeps others out of it.
+    """
     if len({job.name for job in jobs}) != len(jobs) or not jobs:
         raise ValueError(f"expected sweeps of distinct names, got {[job.name for job in jobs]}")
     for job in jobs:
@@ -270,6 +274,8 @@ def _begin(
                         job.sweep.check((image.shape[1], image.shape[2]))
         manifest |= _settings(network, jobs, asked, device, own)
     run = store.begin(out, manifest)
+    held.enter_context(store.lock(out))
+    store.clear(run)
     return run, {name: sweep.missing() for name, sweep in run.sweeps.items()}
 
 

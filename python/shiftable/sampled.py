@@ -200,9 +200,9 @@ def sampled(
         )
     for size in dict.fromkeys(job.images.image_sizes()):
         job.sweep.check(size)
+    if isinstance(network.model, torch.nn.Module) and how.get("device") is not None:
+        network.model.to(how["device"])
     settings = choose(network.model, job.sweep, job.images[known[0]], len(job.images), **how)
-    if isinstance(network.model, torch.nn.Module):
-        network.model.to(settings.device)
     look = _Look(Forward(network.model, settings), network, job, cells)
     sequence = ConfidenceSequence(len(known) * each, level, width)
     order = shuffled(len(known) * each, seed)

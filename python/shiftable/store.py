@@ -185,11 +185,15 @@ def begin(path: Path, manifest: Mapping[str, Any]) -> Run:
         _write_manifest(path, wanted)
         run = Run(path, wanted)
     for sweep in run.sweeps.values():
-        folder = path / sweep.name
-        folder.mkdir(exist_ok=True)
-        for partial in folder.glob("*.partial"):  # of a process that was killed as it wrote
-            partial.unlink()
+        (path / sweep.name).mkdir(exist_ok=True)
     return run
+
+
+def clear(run: Run) -> None:
+    """Removes what a process left that was killed as it wrote; others must be kept out."""
+    for sweep in run.sweeps.values():
+        for partial in (run.path / sweep.name).glob("*.partial"):
+            partial.unlink()
 
 
 def take_back(run: Run) -> None:

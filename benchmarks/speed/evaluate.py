@@ -358,6 +358,60 @@ def _megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def section(run: dict[str, Any]) -> str:
+    """The part of docs/speed.md, from the JSON."""
+    about = run["machine"]
+    lines = [
+        "## Sweeps",
+        "",
+        f"`python -m benchmarks.speed.evaluate` on {about['cores']} cores of {about['cpu']}, torch "
+        f"{about['versions']['torch']}, tuned allocator.",
+        "",
+        "A sweep (photographs decoded, windows cut, answers compared) against as many forward passes alone, of the",
+        "same batch, whose windows are there already; share 1.00 is a sweep that costs nothing. Then where a sweep's time",
+        "goes, by the thread that drives the network:",
+        "",
+        "| network | precision | forward passes alone | sweep | share | forward | windows | answers | rest |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for line in run["bare"]:
+        parts = [
+            f"{line['profile'][what]:.1%}" for what in ("forward", "windows", "answers", "rest")
+        ]
+        lines.append(
+            f"| {line['network'].removeprefix('demo:')} | {line['precision']} | "
+            f"{line['bare_per_second']:.0f} /s | {line['sweep_per_second']:.0f} /s | "
+            f"{line['share']:.3f} ({line['shares'][0]:.3f}-{line['shares'][-1]:.3f}) | "
+            + " | ".join(parts)
+            + " |"
+        )
+    lines += [
+        "",
+        "Against the loop that a user would write: float32 NCHW, 64 at a time, `torch.roll` or a crop for each shift, the",
+        "default allocator; each in a process of its own, in turn:",
+        "",
+        "| network | protocol | precision of the sweep | loop | sweep | ratio | other class |",
+        "|---|---|---|---|---|---|---|",
+        *[
+            f"| {line['network'].removeprefix('demo:')} | {line['protocol']} | {line['precision']} | "
+            f"{line['loop_per_second']:.1f} /s | {line['sweep_per_second']:.1f} /s | "
+            f"{line['ratio']:.1f} ({line['ratios'][0]:.1f}-{line['ratios'][-1]:.1f}) | "
+            f"{line['other_class']:.2%} |"
+            for line in run["loop"]
+        ],
+        "",
+    ]
+    for line in run["rows"]:
+        lines += [
+            f"{line['rows']:,} rows of 24x24 windows through a network of one convolution, stored: "
+            f"{line['rows_per_second']:,.0f} rows/s, {line['outside_forward']:.0%} of the time outside the forward "
+            f"pass; peak memory {line['peak_megabytes']:.0f} MB, after a tenth of the rows "
+            f"{line['megabytes_after_a_tenth']:.0f} MB.",
+            "",
+        ]
+    return "\n".join(lines)
+
+
 # -- all of it ------------------------------------------------------------------------------------
 
 

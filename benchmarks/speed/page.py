@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed import evaluate
 from benchmarks.speed.harness import milliseconds
 
 ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+SWEEPS = RESULTS / "sweeps"
 # The run that the figure shows: what a call costs once memory is there.
 FIGURE = "cpu-2-threads-tuned.json"
 HEADLINE = (32, 64, 112, 112)
@@ -72,6 +74,9 @@ def page(stored: dict[str, dict[str, Any]]) -> str:
     parts = [INTRODUCTION]
     for name, run in stored.items():
         parts.append(_section(name, run))
+    parts += [
+        evaluate.section(json.loads(path.read_text())) for path in sorted(SWEEPS.glob("*.json"))
+    ]
     if not any("gpu" in run["machine"] for run in stored.values()):
         parts.append(NO_GPU)
     return "\n".join(parts)

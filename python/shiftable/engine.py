@@ -113,32 +113,43 @@ class Forward:
         self._lower = settings.precision in ("bf16", "fp16")
 
     @torch.inference_mode()
-    def __call__(self, windows: Tensor, name: str = "an image") -> Tensor:
-        """Returns float32 logits (B, K); `name` says whose windows they are, for a fault.
+    def outputs(self, windows: Tensor, name: str = "an image") -> Any:
+        """Returns what the network does; `name` says whose windows they are, for a fault.
 
         Raises:
-            ValueError: for a network that fails, or whose answer is not logits (B, K).
+            ValueError: for a network that fails.
             OutOfMemoryError: where the batch does not fit.
         """
-        shape = tuple(windows.shape)
         try:
             with self._autocast():
-                logits = self._model(windows.to(self.device))
+                return self._model(windows.to(self.device))
         except Exception as error:
+            shape = tuple(windows.shape)
             if is_out_of_memory(error):
                 raise OutOfMemoryError(f"a batch {shape}") from error
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(
                 f"evaluate: the network failed on a batch {shape} of {name}: {reason}"
             ) from error
+
+    @torch.inference_mode()
+    def __call__(self, windows: Tensor, name: str = "an image") -> Tensor:
+        """Returns float32 logits (B, K).
+
+        Raises:
+            ValueError: as `outputs`, and where the answer is not logits (B, K).
+            OutOfMemoryError: where the batch does not fit.
+        """
+        logits = self.outputs(windows, name)
+        count = len(windows)
         if not isinstance(logits, Tensor):
             raise ValueError(
-                f"evaluate: expected logits ({shape[0]}, K) from the network, got "
+                f"evaluate: expected logits ({count}, K) from the network, got "
                 f"{type(logits).__name__}; wrap it in a function that returns them"
             )
-        if logits.ndim != 2 or logits.shape[0] != shape[0] or logits.shape[1] < 2:
+        if logits.ndim != 2 or logits.shape[0] != count or logits.shape[1] < 2:
             raise ValueError(
-                f"evaluate: expected logits ({shape[0]}, K) with K >= 2 from the network, got "
+                f"evaluate: expected logits ({count}, K) with K >= 2 from the network, got "
                 f"{tuple(logits.shape)}; wrap it in a function that returns them"
             )
         return logits.float()
@@ -273,7 +284,9 @@ def _seconds(model: Model, sweep: Sweep, image: Tensor, settings: Settings, turn
     best = float("inf")
     for _ in range(turns):
         start = perf_counter()
-        forward(windows).sum().item()  # waits for a GPU
+        forward.outputs(windows)
+        if forward.device.type == "cuda":
+            torch.cuda.synchronize(forward.device)
         best = min(best, perf_counter() - start)
     return best
 

@@ -110,6 +110,12 @@ def test_auto_precision_is_the_networks_own():
     assert forward(torch.zeros(2, 3, 8, 8, dtype=torch.bfloat16)).dtype == torch.float32
     outcome = evaluate(network, photos(), CROP)
     assert outcome.probability.dtype == np.float32
+    full = Forward(network, replace(PLAIN, precision="fp32"))
+    assert full.dtype == torch.float32
+    assert next(network.parameters()).dtype == torch.bfloat16
+    settings = choose(network, CROP, photos()[0], 3)
+    differ, seen = differing(network, CROP, photos(), settings, scale=1 / 255)
+    assert 0 <= differ <= seen == 75
 
 
 def test_lower_precision_has_to_be_asked_for_and_is_tried():

@@ -48,7 +48,8 @@ class Settings:
 
     Args:
         batch: windows in a forward pass.
-        precision: `auto` for the network's own dtype; `bf16` and `fp16` by autocast.
+        precision: `auto` for the network's own dtype; `fp32` converts a copy of it where that is
+            another; `bf16` and `fp16` by autocast.
         memory_format: of the windows, and of the weights.
         compile: whether by torch.compile.
         device: where the network runs.
@@ -104,6 +105,8 @@ class Forward:
         self.dtype = dtype_of(model)
         self.device = torch.device(settings.device)
         if isinstance(model, nn.Module):
+            if settings.precision == "fp32" and self.dtype != torch.float32:
+                model, self.dtype = copy.deepcopy(model).float(), torch.float32
             model = _laid_out(model, settings.layout)
         self._model: Model = model
         if settings.compile:
@@ -474,8 +477,9 @@ def differing(
         rows = np.unique(np.linspace(0, len(sweep.plan) - 1, each).astype(int))
         image = images[number].to(lower.device)
         cut = sweep.prepare(image, number).windows(rows, scale=scale, bias=bias)
-        for part in torch.split(cut.to(lower.dtype), settings.batch):
-            part = part.contiguous(memory_format=settings.layout)
-            differ += int((lower(part).argmax(1) != plain(part).argmax(1)).sum())
+        for part in torch.split(cut, settings.batch):
+            laid_out = part.contiguous(memory_format=settings.layout)
+            classes = [run(laid_out.to(run.dtype)).argmax(1) for run in (lower, plain)]
+            differ += int((classes[0] != classes[1]).sum())
             seen += len(part)
     return differ, seen

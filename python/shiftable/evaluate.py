@@ -54,8 +54,9 @@ def evaluate(
         batch: windows in a forward pass, >= 1; they may be of several images. `auto`: as many as
             suit the CPU's caches, or fit in half of a GPU's free memory. A batch that does not fit
             after all is shown in halves.
-        precision: `auto` keeps the network's own; `bf16` and (on a GPU) `fp16` are by autocast and
-            have to be asked for, since they change some answers. Probabilities are always float32.
+        precision: `auto` keeps the network's own; `fp32` converts a copy of it where that is
+            another; `bf16` and (on a GPU) `fp16` are by autocast and have to be asked for, since
+            they change some answers. Probabilities are always float32.
         compile: whether the network goes through torch.compile first.
         memory_format: `channels_last`, `contiguous`, or `auto`: channels_last unless the network
             fails with it, or a trial on a longer sweep shows it to be slower.

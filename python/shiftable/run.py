@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -246,6 +247,8 @@ def _begin(
     if len({job.name for job in jobs}) != len(jobs) or not jobs:
         raise ValueError(f"expected sweeps of distinct names, got {[job.name for job in jobs]}")
     for job in jobs:
+        if not re.fullmatch(r"\w[\w.-]*", job.name):
+            raise ValueError(f"expected a sweep's name of letters, digits, _ . -, got '{job.name}'")
         if not len(job.images):
             raise ValueError(f"expected some images for {job.name}, got none")
         if job.sweep.plan.images not in (None, len(job.images)):

@@ -188,6 +188,8 @@ def test_the_whole_sample_is_the_metric(run, place, metric):
         ({"metric": "accuracy", "labels": None}, "no image has a label"),
         ({"shifts": "grid:0"}, "the plan has no such steps"),
         ({"until_width": "2"}, "2.0 is not in the range"),
+        ({"until_width": None, "metric": "mac"}, "--metric and --seed are for --until-width"),
+        ({"part_images": "2"}, "--until-width stores no parts"),
     ],
 )
 def test_what_cannot_be_sampled_is_one_line(run, changes, message):

@@ -143,15 +143,11 @@ from shiftable.sweep import Sweep
     help="Instead of every shift: draw at random until --metric's value on these images and shifts is known to +- W/2.",
 )
 @click.option(
-    "--metric", type=click.Choice(SAMPLED), help="What --until-width is for.", default="top1_change"
+    "--metric",
+    type=click.Choice(SAMPLED),
+    help="What --until-width is for; top1_change by default.",
 )
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Of the order that --until-width draws in.",
-)
+@click.option("--seed", type=int, help="Of the order that --until-width draws in; 0 by default.")
 @click.option(
     "--figures/--no-figures",
     "draw",
@@ -193,8 +189,8 @@ def sweep_command(
     part_images: int | None,
     verify: bool,
     until_width: float | None,
-    metric: str,
-    seed: int,
+    metric: str | None,
+    seed: int | None,
     draw: bool,
     tuned: bool,
     quiet: bool,
@@ -204,6 +200,10 @@ def sweep_command(
     Stopped, also killed, it goes on when the same command is given again. Under torchrun, or with
     RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT set, several processes share the work.
     """
+    if until_width is None and (metric is not None or seed is not None):
+        raise ValueError("--metric and --seed are for --until-width, got none")
+    if until_width is not None and (part_images is not None or verify):
+        raise ValueError("--until-width stores no parts: leave --part-images and --verify out")
     if tuned:
         tune_allocator()
     _refuse_device(device)
@@ -219,7 +219,7 @@ def sweep_command(
     }
     with ranks() as own:
         if until_width is not None:
-            _sample(network, jobs, out, until_width, metric, seed, own, how)
+            _sample(network, jobs, out, until_width, metric or "top1_change", seed or 0, own, how)
             return
         bar = _Bars(jobs, own, quiet)
         done = run(

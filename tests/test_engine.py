@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from shiftable import Sweep, evaluate, grid, line
-from shiftable.engine import Forward, OutOfMemoryError, Settings, answer, choose, differing
+from shiftable.choice import choose
+from shiftable.engine import Forward, OutOfMemoryError, Settings
+from shiftable.stream import answer, differing
 from torch import nn
 from toys import SIDE, answers, bright_pixel
 

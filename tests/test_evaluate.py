@@ -119,7 +119,7 @@ def test_memory_does_not_grow_with_the_plan():
         answers_.add(logits)
         most = max(most, len(answers_._kept))
     assert answers_.complete
-    assert most <= 1 + 61 + 2 + 16
+    assert most <= 1 + 61 + 2 + 64
 
 
 def test_random_pairs_compare_with_their_partner():

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from shiftable import answers, engine, grid, images, models, sweep
+from shiftable import answers, choice, engine, grid, images, models, sweep
 from shiftable.allocator import tune_allocator
 from shiftable.evaluate import evaluate
 from shiftable.models import Network
@@ -88,8 +88,8 @@ def bare(name: str, precision: Any, rounds: int, device: str, photos: int, radiu
     if isinstance(model, nn.Module):
         model.to(device)
     shown = _photographs(network, photos)
-    plan = Sweep("crop", grid(radius), network.size)
-    settings = engine.choose(model, plan, shown[0], photos, precision=precision, device=device)
+    plan = Sweep("crop", grid((-radius, radius + 1)), network.size)  # 256: no small last batch
+    settings = choice.choose(model, plan, shown[0], photos, precision=precision, device=device)
     count = photos * len(plan.plan)
     forward = engine.Forward(model, settings)
     resident = _resident(network, plan, shown, settings, forward)
@@ -420,8 +420,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--photos", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--photos", type=int, default=2)
     parser.add_argument("--radius", type=int, default=7)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--only", choices=("bare", "loop", "rows"))
@@ -454,9 +454,7 @@ def main() -> None:
     if given.only in (None, "loop") and given.device == "cpu":
         for protocol in ("circular", "crop"):
             for precision in ("auto", "bf16"):
-                # The loop takes five times as long: fewer photographs.
-                few = {**size, "photos": max(1, given.photos // 3)}
-                keep("loop", loop(NETWORKS[0], protocol, precision, 3, **few))
+                keep("loop", loop(NETWORKS[0], protocol, precision, 3, **size))
 
 
 if __name__ == "__main__":

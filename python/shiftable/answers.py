@@ -19,6 +19,7 @@ from shiftable.plan import Integers, Plan
 PER_VIEW = ("probability", "second_probability", "reference_probability", "label_probability")
 PER_STEP = ("change", "total_variation", "zipf")
 TOP = 5  # classes kept of each answer
+_AT_ONCE = 64  # rows that are looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,8 @@ class Answers:
     def __init__(self, plan: Plan, label: int, classes: int, device: torch.device) -> None:
         self._plan, self._label = plan, label
         self._compared = comparisons(plan, device)
-        self._seen = 0
+        self._waiting: list[Tensor] = []
+        self._added = self._seen = 0
         self._start = (
             1  # the first place in `self._kept`, which is [place 0, start, start + 1, ...]
         )
@@ -110,11 +112,19 @@ class Answers:
 
     def add(self, logits: Tensor) -> None:
         """Takes the logits (B, K) of the next B shifts, float32."""
-        self._fault |= ~logits.isfinite().all()
-        probabilities = logits.softmax(1)
-        place = slice(self._seen, self._seen + len(logits))
+        self._waiting.append(logits)
+        self._added += len(logits)
+        # A few rows cost as much as many: on so small tensors, it is the calls that take the time.
+        if self._added - self._seen >= _AT_ONCE or self.complete:
+            self._look(torch.cat(self._waiting).softmax(1))
+            self._waiting = []
+
+    def _look(self, probabilities: Tensor) -> None:
+        """Keeps what is kept of the next (B, K) probabilities."""
+        place = slice(self._seen, self._seen + len(probabilities))
         top = _best(probabilities, self._found["top"].shape[1])
         best = probabilities.gather(1, top[:, :2])
+        self._fault |= best.isnan().any()  # as they are of a logit that is NaN or infinite
         if self._seen == 0:
             self._reference = top[0, :1]
         self._found["top"][place] = top
@@ -126,7 +136,7 @@ class Answers:
         self._found["label_probability"][place] = (
             probabilities[:, self._label] if self._label >= 0 else torch.nan
         )
-        self._seen += len(logits)
+        self._seen += len(probabilities)
         self._compare(place, probabilities)
 
     def _compare(self, place: slice, probabilities: Tensor) -> None:
@@ -138,13 +148,14 @@ class Answers:
         edges = slice(int(compared.until[place.start]), int(compared.until[place.stop]))
         if edges.start < edges.stop:
             first, second = compared.first[edges], compared.second[edges]
-            steps = (self._kept[self._at(second)] - self._kept[self._at(first)]).abs_()
+            steps = self._kept.index_select(0, self._at(second))
+            steps = steps.sub_(self._kept.index_select(0, self._at(first))).abs_()
             variation = steps.sum(1) / 2
             for start, end, way in (
                 (first, second, compared.onward[edges]),
                 (second, first, compared.back[edges]),
             ):
-                followed = self._found["top"][start, :1]
+                followed = self._found["top"].index_select(0, start)[:, :1]
                 self._found["change"][start, way] = steps.gather(1, followed)[:, 0]
                 self._found["total_variation"][start, way] = variation
                 if compared.ranked:
@@ -172,7 +183,7 @@ class Answers:
     @property
     def complete(self) -> bool:
         """Whether every shift has been added."""
-        return self._seen == len(self._plan)
+        return self._added == len(self._plan)
 
     def finish(self) -> dict[str, npt.NDArray[Any]] | None:
         """Returns all of it in the plan's own order, names as in Outcome; None for a faulty logit."""

@@ -8,17 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from shiftable.engine import (
-    Colour,
-    Forward,
-    MemoryFormat,
-    Model,
-    Precision,
-    answer,
-    choose,
-    refuse_training,
-)
+from shiftable.choice import choose
+from shiftable.engine import Colour, Forward, MemoryFormat, Model, Precision, refuse_training
 from shiftable.outcome import PER_SHIFT, Outcome
+from shiftable.stream import answer
 from shiftable.sweep import Sweep
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from shiftable.canvas import fourier_shifted
+from shiftable.choice import choose
 from shiftable.engine import (
     Colour,
     Forward,
@@ -23,12 +24,11 @@ from shiftable.engine import (
     MemoryFormat,
     Model,
     Precision,
-    choose,
-    read_ahead,
     refuse_training,
 )
 from shiftable.functional import take_windows
 from shiftable.intervals import Estimate, Terms, estimate
+from shiftable.stream import read_ahead
 from shiftable.sweep import Sweep, fill_batches
 
 Floats = npt.NDArray[np.float64]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from shiftable import store
+from shiftable.choice import choose
 from shiftable.distributed import Ranks, device_for
 from shiftable.engine import (
     Forward,
@@ -25,13 +26,11 @@ from shiftable.engine import (
     OutOfMemoryError,
     Precision,
     Settings,
-    answer,
-    choose,
-    differing,
 )
 from shiftable.evaluate import stacked
 from shiftable.models import Network
 from shiftable.store import Run, StoredSweep
+from shiftable.stream import answer, differing
 from shiftable.sweep import Sweep
 
 Progress = Callable[[str, int, int], object]  # of a sweep: its name, windows done, images done

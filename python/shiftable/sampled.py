@@ -17,12 +17,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from shiftable.engine import Forward, Images, check_label, choose
+from shiftable.choice import choose
+from shiftable.engine import Forward, Images
 from shiftable.models import Network
 from shiftable.plan import Integers, ListedPlan, Plan
 from shiftable.run import Job
 from shiftable.sampling import ConfidenceSequence, shuffled
 from shiftable.store import replacing
+from shiftable.stream import check_label
 from shiftable.sweep import fill_batches
 
 _FIRST, _MOST = 256, 4096  # cells drawn between two looks

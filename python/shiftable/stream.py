@@ -1,0 +1,174 @@
+"""Shows a network every window, at the speed of its own forward pass."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shiftable.answers import Answers
+from shiftable.engine import Colour, Forward, Images, Model, OutOfMemoryError, Settings
+from shiftable.sweep import Sweep, fill_batches
+
+_AHEAD = 4  # images that are read while the network works
+
+
+def read_ahead(
+    images: Images, numbers: Sequence[int], device: torch.device
+) -> Iterator[tuple[int, Tensor]]:
+    """Yields images by number, reading the next ones while those before are worked on."""
+
+    def read(number: int) -> Tensor:
+        image = images[number]
+        return image.pin_memory() if device.type == "cuda" and not image.is_cuda else image
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(read, number) for number in numbers[:_AHEAD]]
+        try:
+            for place, number in enumerate(numbers):
+                image = waiting.pop(0).result()
+                if place + _AHEAD < len(numbers):
+                    waiting.append(pool.submit(read, numbers[place + _AHEAD]))
+                yield number, image
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def answer(
+    forward: Forward,
+    images: Images,
+    sweep: Sweep,
+    labels: Sequence[int],
+    names: Sequence[str],
+    *,
+    numbers: Sequence[int] | None = None,
+    scale: Colour | None = None,
+    bias: Colour | None = None,
+    split: bool = True,
+    progress: Callable[[int], object] | None = None,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Shows a network every shift of some images and yields each one's answers when it is done.
+
+    Args:
+        forward: the network.
+        images: all of them; only those asked for are read, each once.
+        sweep: what is shown.
+        labels: of all images, -1 where unknown.
+        names: of all images.
+        numbers: which images, ascending; all by default.
+        scale: as in `take_windows`.
+        bias: as in `take_windows`.
+        split: whether a batch that does not fit in memory is shown in halves; otherwise
+            `OutOfMemoryError` is raised.
+        progress: called with the number of windows just done.
+
+    Yields:
+        The image's number and its fields of an `Outcome`, each with S rows.
+
+    Raises:
+        ValueError: as `evaluate` does.
+    """
+    chosen = range(len(images)) if numbers is None else numbers
+    settings = forward.settings
+    running: dict[int, Answers] = {}
+    filled_batches = fill_batches(
+        sweep,
+        read_ahead(images, chosen, forward.device),
+        settings.batch,
+        lambda _: sweep.plan.order,
+        forward.device,
+        forward.dtype,
+        settings.layout,
+        scale=scale,
+        bias=bias,
+    )
+    most = settings.batch
+    for pieces, filled, buffer in filled_batches:
+        windows = buffer if forward.full else buffer[:filled]
+        logits, most = _in_parts(forward, windows, names[pieces[0].image], most, split)
+        done = 0
+        for piece in pieces:
+            number = piece.image
+            if number not in running:
+                check_label(labels[number], logits.shape[1], names[number])
+                running[number] = Answers(
+                    sweep.plan, labels[number], logits.shape[1], logits.device
+                )
+            count = len(piece.rows)
+            running[number].add(logits[done : done + count])
+            done += count
+            if progress is not None:
+                progress(count)
+            if running[number].complete:
+                found = running.pop(number).finish()
+                if found is None:
+                    raise ValueError(
+                        f"evaluate: expected finite logits, got NaN or infinity for {names[number]}"
+                    )
+                yield number, found
+
+
+def _in_parts(
+    forward: Forward, windows: Tensor, name: str, most: int, split: bool
+) -> tuple[Tensor, int]:
+    """Logits of a batch, shown at most `most` windows at a time; fewer where they do not fit."""
+    while True:
+        try:
+            parts = [forward(part, name) for part in torch.split(windows, most)]
+            return (parts[0] if len(parts) == 1 else torch.cat(parts)), most
+        except OutOfMemoryError as error:
+            if not split or most == 1:
+                if split:
+                    raise ValueError(
+                        f"evaluate: out of memory on a single window of {name}; take another device"
+                    ) from error
+                raise
+            most = max(1, most // 2)
+            if forward.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def check_label(label: int, classes: int, name: str) -> None:
+    """Raises ValueError for a label that is no class's number."""
+    if label >= classes or label < -1:
+        raise ValueError(
+            f"evaluate: expected labels below {classes}, the number of classes, got {label} for {name}"
+        )
+
+
+def differing(
+    model: Model,
+    sweep: Sweep,
+    images: Images,
+    settings: Settings,
+    *,
+    windows: int = 512,
+    scale: Colour | None = None,
+    bias: Colour | None = None,
+) -> tuple[int, int]:
+    """Counts, on a sample, the top-1 classes that differ from those in float32.
+
+    The sample is spread over images and shifts.
+
+    Returns:
+        How many differ, and of how many.
+    """
+    lower = Forward(model, settings)
+    plain = Forward(model, replace(settings, precision="fp32", compile=False))
+    each = max(1, min(len(sweep.plan), windows // max(1, min(len(images), 32))))
+    shown = np.linspace(0, len(images) - 1, min(len(images), max(1, windows // each))).astype(int)
+    differ = seen = 0
+    for number in dict.fromkeys(shown.tolist()):
+        rows = np.unique(np.linspace(0, len(sweep.plan) - 1, each).astype(int))
+        image = images[number].to(lower.device)
+        cut = sweep.prepare(image, number).windows(rows, scale=scale, bias=bias)
+        for part in torch.split(cut, settings.batch):
+            laid_out = part.contiguous(memory_format=settings.layout)
+            classes = [run(laid_out.to(run.dtype)).argmax(1) for run in (lower, plain)]
+            differ += int((classes[0] != classes[1]).sum())
+            seen += len(part)
+    return differ, seen

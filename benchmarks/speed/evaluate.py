@@ -27,9 +27,11 @@ from shiftable.plan import Plan
 from shiftable.sweep import Sweep
 from torch import Tensor, nn
 
+from benchmarks.speed import gpu_networks
 from benchmarks.speed.harness import machine
 
 NETWORKS = ("demo:efficientnet-lite0", "demo:squeezenet")
+RANDOM = "resnet50, random weights"
 
 
 @dataclass
@@ -83,11 +85,10 @@ class Rows:
 
 def bare(name: str, precision: Any, rounds: int, device: str, photos: int, radius: int) -> Bare:
     """Alternates a sweep with bare forward passes."""
-    network = models.load(name)
+    network, shown = _shown(name, photos)
     model = network.model
     if isinstance(model, nn.Module):
         model.to(device)
-    shown = _photographs(network, photos)
     plan = Sweep("crop", grid((-radius, radius + 1)), network.size)  # 256: no small last batch
     settings = choice.choose(model, plan, shown[0], photos, precision=precision, device=device)
     count = photos * len(plan.plan)
@@ -124,6 +125,15 @@ def bare(name: str, precision: Any, rounds: int, device: str, photos: int, radiu
     )  # fmt: skip
 
 
+def _shown(name: str, count: int) -> tuple[Network, Any]:
+    """A network and what it is shown; one of random weights needs no package, nor photographs."""
+    if name == RANDOM:
+        model = gpu_networks.resnet50(None).eval()
+        return Network(name, model, (224, 224), (1 / 255,) * 3, (0.0,) * 3), _Textures(count, 256)
+    network = models.load(name)
+    return network, _photographs(network, count)
+
+
 def _photographs(network: Network, count: int) -> images.Photographs:
     files = images.load("demo:photographs", size=images.size_for("crop", network.size))
     assert isinstance(files, images.FilePhotographs)
@@ -135,7 +145,7 @@ def _photographs(network: Network, count: int) -> images.Photographs:
 def _resident(
     network: Network,
     plan: Sweep,
-    shown: images.Photographs,
+    shown: Any,
     settings: engine.Settings,
     forward: engine.Forward,
 ) -> list[Tensor]:
@@ -306,17 +316,17 @@ class Tiny(nn.Module):
 class _Textures:
     """Images made as they are asked for."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, side: int) -> None:
         self.names = [f"{number:05}" for number in range(count)]
         self.labels = [number % 10 for number in range(count)]
-        self.size = (40, 40)
+        self.size = (side, side)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, number: int) -> Tensor:
         make = torch.Generator().manual_seed(number)
-        return torch.randint(0, 256, (3, 40, 40), dtype=torch.uint8, generator=make)
+        return torch.randint(0, 256, (3, *self.size), dtype=torch.uint8, generator=make)
 
     def identity(self) -> str:
         """Which images."""
@@ -332,7 +342,7 @@ def rows(count: int) -> Rows:
     from shiftable.run import Job, run
 
     network = Network("tiny", Tiny().eval(), (24, 24), (1 / 255,) * 3, (0.0,) * 3)
-    textures = _Textures(-(-count // 289))
+    textures = _Textures(-(-count // 289), 40)
     job = Job("crop", Sweep("crop", grid(8), (24, 24)), textures)
     done = 0
     early = 0.0
@@ -368,22 +378,23 @@ def section(run: dict[str, Any]) -> str:
         f"{about['versions']['torch']}, tuned allocator.",
         "",
         "A sweep (photographs decoded, windows cut, answers compared) against as many forward passes alone, of the",
-        "same batch, whose windows are there already; share 1.00 is a sweep that costs nothing. Then where a sweep's time",
-        "goes, by the thread that drives the network:",
+        "same batch, whose windows are there already, in turn; share 1.00 is a sweep that costs nothing (median, and the",
+        "middle half of the turns: this machine is noisy). Then where a sweep's time goes, by the thread that drives the",
+        "network, whose forward pass is left after the rest:",
         "",
         "| network | precision | forward passes alone | sweep | share | forward | windows | answers | rest |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for line in run["bare"]:
+        quarter = len(line["shares"]) // 4
+        middle = f"{line['shares'][quarter]:.2f}-{line['shares'][-1 - quarter]:.2f}"
         parts = [
             f"{line['profile'][what]:.1%}" for what in ("forward", "windows", "answers", "rest")
         ]
         lines.append(
             f"| {line['network'].removeprefix('demo:')} | {line['precision']} | "
             f"{line['bare_per_second']:.0f} /s | {line['sweep_per_second']:.0f} /s | "
-            f"{line['share']:.3f} ({line['shares'][0]:.3f}-{line['shares'][-1]:.3f}) | "
-            + " | ".join(parts)
-            + " |"
+            f"{line['share']:.3f} ({middle}) | " + " | ".join(parts) + " |"
         )
     lines += [
         "",
@@ -448,8 +459,9 @@ def main() -> None:
     if given.only in (None, "rows"):  # first, while the process's peak memory is its own
         keep("rows", rows(given.rows))
     if given.only in (None, "bare"):
-        for network in NETWORKS:
-            for precision in ("auto", "bf16"):
+        gpu = given.device != "cpu"
+        for network in (RANDOM,) if gpu else NETWORKS:
+            for precision in ("auto", "bf16", "fp16") if gpu else ("auto", "bf16"):
                 keep("bare", bare(network, precision, given.rounds, given.device, **size))
     if given.only in (None, "loop") and given.device == "cpu":
         for protocol in ("circular", "crop"):

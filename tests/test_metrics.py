@@ -106,7 +106,7 @@ GRID = outcome_of(grid(1), {(0, 0): B})
         (GROUPS, "consistency", (2 + 6) / 12),
         (GROUPS, "consistency_given_correct", (2 + 6) / 12),
         (GROUPS, "consistency_given_first_correct", 8 / (2 * 2 + 3 * 2)),
-        (GROUPS, "changed", 1 / 5),
+        (GROUPS, "changed", 1 / 4),
         (GROUPS, "top1_change", None),
         (GROUPS, "mac_pairs", None),
         (GROUPS, "accuracy", 5 / 6),
@@ -186,15 +186,7 @@ def test_images_in_parts_give_the_same_numbers():
     sweep = Sweep("circular", random_groups(2, 3, 2), (SIDE, SIDE))
     model, images = answers({(0, 0): B, (1, 1): B}, A), [bright_pixel()] * 5
     whole = evaluate(model, images, sweep, [0, 1, -1, 0, 1])
-    parts = [
-        dataclasses.replace(
-            whole,
-            names=whole.names[part],
-            first=part.start,
-            **{name: getattr(whole, name)[part] for name in ("labels", *PER_SHIFT)},
-        )
-        for part in (slice(0, 2), slice(2, 5))
-    ]
+    parts = list(split(whole, slice(0, 2), slice(2, 5)))
     assert metrics.summary(iter(parts)) == metrics.summary(whole)
     assert metrics.by_distance(iter(parts)) == metrics.by_distance(whole)
     assert metrics.by_image(iter(parts)) == metrics.by_image(whole)
@@ -260,6 +252,34 @@ def test_images_without_a_label_are_left_out(name):
             assert none.value is None
         else:
             assert some.images == none.images == both.images
+
+
+def split(outcome, *parts):
+    """The outcome of some images after another."""
+    for part in parts:
+        rows = {name: getattr(outcome, name)[part] for name in ("labels", *PER_SHIFT)}
+        names = outcome.names[part]
+        yield dataclasses.replace(outcome, names=names, first=part.start or 0, **rows)
+
+
+def test_variance_ratio_by_hand():
+    weights = torch.randn(SIDE * SIDE, 3, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(6, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    sweep = Sweep("circular", line(2), (SIDE, SIDE))
+    outcome = evaluate(lambda x: x.flatten(1) @ weights, images, sweep)
+    confidence = outcome.probability.astype(np.float64)
+    wanted = confidence.std(1).mean() / confidence.std(0).mean()
+    found = metrics.variance_ratio(outcome)
+    assert found.value == pytest.approx(wanted, rel=1e-9)
+    assert found.low < wanted < found.high
+    assert found.images == 6
+    assert metrics.variance_ratio(split(outcome, slice(0, 4), slice(4, 6))) == found
+    # Invariant: no deviation over shifts, some over images. And none of either: 1.
+    mean = evaluate(lambda x: torch.cat([x.mean((2, 3)), 0 * x.mean((2, 3))], 1), images, sweep)
+    assert metrics.variance_ratio(mean).value == pytest.approx(0, abs=1e-5)
+    assert metrics.variance_ratio(outcome_of(line(2), {}, labels=(0, 0))).value == 1
+    assert metrics.variance_ratio(outcome_of(random_pairs(2, 1), {})).value is None
+    assert metrics.variance_ratio(outcome_of(line(2), {})).value is None  # of one image
 
 
 def test_interval_is_over_images():

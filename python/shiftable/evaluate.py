@@ -38,7 +38,8 @@ def evaluate(
             any callable. It is left as it is; a copy is taken where its weights' memory format has
             to change.
         images: N images `(C, H, W)`, uint8 or floating, of a size that suits the sweep; each is
-            read once, a few ahead of the network, so a lazy sequence is welcome.
+            read once (the first one also for a trial), a few ahead of the network, so a lazy
+            sequence is welcome.
         sweep: protocol, window size and shifts.
         labels: N true classes, -1 where unknown.
         names: N distinct names, by default the numbers of the images.

@@ -24,7 +24,7 @@ from shiftable.plan import Integers, ListedPlan, Plan
 from shiftable.run import Job
 from shiftable.sampling import ConfidenceSequence, shuffled
 from shiftable.store import replacing
-from shiftable.stream import check_label
+from shiftable.stream import check_labels
 from shiftable.sweep import fill_batches
 
 _FIRST, _MOST = 256, 4096  # cells drawn between two looks
@@ -279,8 +279,7 @@ class _Look:
             logits = self._forward(buffer if self._forward.full else buffer[:filled], name)[:filled]
             if not bool(logits.isfinite().all()):
                 raise ValueError(f"expected finite logits, got NaN or infinity for {name}")
-            for piece in pieces:
-                label = self._job.images.labels[piece.image]
-                check_label(label, logits.shape[1], self._job.images.names[piece.image])
+            if not self.forwards:
+                check_labels(self._job.images.labels, logits.shape[1], self._job.images.names)
             self.forwards += filled
             yield logits.softmax(1).cpu()

@@ -74,11 +74,12 @@ def answer(
     """
     chosen = range(len(images)) if numbers is None else numbers
     settings = forward.settings
+    total = len(chosen) * len(sweep.plan)
     running: dict[int, Answers] = {}
     filled_batches = fill_batches(
         sweep,
         read_ahead(images, chosen, forward.device),
-        settings.batch,
+        settings.batch if forward.full else min(settings.batch, total),
         lambda _: sweep.plan.order,
         forward.device,
         forward.dtype,
@@ -87,14 +88,17 @@ def answer(
         bias=bias,
     )
     most = settings.batch
+    classes = 0
     for pieces, filled, buffer in filled_batches:
         windows = buffer if forward.full else buffer[:filled]
         logits, most = _in_parts(forward, windows, names[pieces[0].image], most, split)
+        if not classes:  # all of the labels at once, so that none is a fault hours later
+            classes = logits.shape[1]
+            check_labels(labels, classes, names)
         done = 0
         for piece in pieces:
             number = piece.image
             if number not in running:
-                check_label(labels[number], logits.shape[1], names[number])
                 running[number] = Answers(
                     sweep.plan, labels[number], logits.shape[1], logits.device
                 )
@@ -132,12 +136,15 @@ def _in_parts(
                 torch.cuda.empty_cache()
 
 
-def check_label(label: int, classes: int, name: str) -> None:
+def check_labels(labels: Sequence[int], classes: int, names: Sequence[str]) -> None:
     """Raises ValueError for a label that is no class's number."""
-    if label >= classes or label < -1:
-        raise ValueError(
-            f"evaluate: expected labels below {classes}, the number of classes, got {label} for {name}"
-        )
+    if max(labels) < classes and min(labels) >= -1:
+        return
+    number = next(n for n, label in enumerate(labels) if not -1 <= label < classes)
+    raise ValueError(
+        f"evaluate: expected labels below {classes}, the number of classes, got {labels[number]} "
+        f"for {names[number]}"
+    )
 
 
 def differing(

@@ -1,6 +1,7 @@
 """Against the true class, and against the unshifted image."""
 
 import numpy as np
+import numpy.typing as npt
 
 from shiftable.intervals import Terms
 from shiftable.metrics.over import each, labelled, nothing
@@ -66,17 +67,22 @@ def changed(outcome: Outcome, radius: int | None = None) -> Terms:
     if not plan.has_origin:
         return nothing(outcome)
     moved = outcome.predictions != outcome.references[:, None]
-    others = np.ones_like(moved)
-    others[:, plan.origin] = False
+    # A plan of groups may show the image at rest more than once.
+    others = (_shifts(outcome) != 0).any(2) | (plan.growth != 0)
     if radius is not None:
         others &= rings(outcome) == radius
     return (moved & others).sum(1, dtype=np.float64), others.sum(1, dtype=np.float64)
 
 
+def _shifts(outcome: Outcome) -> npt.NDArray[np.float64]:
+    """(N, S, 2): the shifts of each image."""
+    each = [outcome.shifts_for(number) for number in range(len(outcome))]
+    return np.stack(each).astype(np.float64)
+
+
 def rings(outcome: Outcome) -> Integers:
     """Returns (N, S): each shift's Chebyshev distance from (0, 0), max(|dy|, |dx|), rounded up."""
-    shifts = np.stack([outcome.shifts_for(number) for number in range(len(outcome))])
-    distance: Integers = np.ceil(np.abs(shifts).max(2)).astype(np.int64)
+    distance: Integers = np.ceil(np.abs(_shifts(outcome)).max(2)).astype(np.int64)
     return distance
 
 

@@ -83,6 +83,45 @@ def test_several_protocols_in_one_run(run):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("shifts", "protocol", "rows"),
+    [
+        ("grid:0", "circular", 1),
+        ("sizes:-1:1", "embed", 3),
+        ("grid:1,spacing=0.5,sizes=0:1", "embed", 50),
+        ("line:vertical:2,step=2", "embed", 5),
+        ("diagonal:-1:0", "embed", 2),
+        ("groups:2:3:1,at_rest,seed=4", "circular", 6),
+        ("pairs:2:1.5,spacing=0.5", "circular", 4),
+    ],
+)
+def test_every_kind_of_plan_from_the_command_line(run, place, shifts, protocol, rows):
+    done = run(
+        *options(
+            shifts=shifts, protocol=protocol, image_size=None if protocol == "circular" else "4"
+        )
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"shifts +{rows}\n", done.stdout)
+    assert run("metrics", "run", "--all").returncode == 0
+    found = json.loads(run("metrics", "run", "--json").stdout)
+    assert found["sweeps"][0]["shifts"] == rows
+
+
+def test_fills_and_interpolations(run):
+    for number, changes in enumerate(
+        (
+            {"protocol": "embed", "fill": "inpaint"},
+            {"protocol": "embed", "fill": "mean"},
+            {"protocol": "shift", "border": "reflect"},
+            {"shifts": "line:1,spacing=0.25", "interpolation": "fourier"},
+            {"shifts": "line:1,spacing=0.25", "interpolation": "lanczos3", "protocol": "embed"},
+        )
+    ):
+        done = run(*options(**{"shifts": "line:1", **changes, "out": f"run-{number}"}))
+        assert done.returncode == 0, done.stderr
+
+
 def test_random_pairs_are_not_drawn(run, place):
     done = run(*options(shifts="pairs:4:1:7", protocol="embed", fill="255,0,0", image_size="6x4"))
     assert done.returncode == 0, done.stderr

@@ -54,7 +54,7 @@ def draw_sweep(stored: StoredSweep, path: Path, classes: tuple[str, ...] = ()) -
     plan has no such thing.
     """
     plan = stored.sweep.plan
-    if not plan.group:
+    if not plan.group and len(plan) > 1:
         draw_image(stored, path, classes=classes)
     if plan.has_origin and any(plan.reach):
         distance = path.with_name(f"{path.stem}-distance.png")

@@ -10,7 +10,7 @@ import torch
 from shiftable import Sweep, evaluate, grid, line
 from shiftable.choice import choose
 from shiftable.engine import Forward, OutOfMemoryError, Settings
-from shiftable.stream import answer, differing
+from shiftable.stream import answer, differing, read_ahead
 from torch import nn
 from toys import SIDE, answers, bright_pixel
 
@@ -51,6 +51,14 @@ def photos(count=3):
 CROP = Sweep("crop", grid(2), (8, 8))
 
 
+def answered(forward, images, sweep, numbers=None, **how):
+    """The answers for some images."""
+    count = len(images)
+    chosen = range(count) if numbers is None else numbers
+    reader = read_ahead(images, chosen, forward.device)
+    return answer(forward, reader, len(chosen), sweep, [-1] * count, "abcdef"[:count], **how)
+
+
 def test_a_batch_that_does_not_fit_is_shown_in_parts():
     seen, tried = [], []
     toy = answers({(1, 1): B}, A)
@@ -86,7 +94,7 @@ def test_a_frozen_batch_is_not_split():
 
     forward = Forward(model, PLAIN)
     with pytest.raises(OutOfMemoryError):
-        list(answer(forward, IMAGES, SWEEP, [-1] * 3, "abc", split=False))
+        list(answered(forward, IMAGES, SWEEP, split=False))
 
 
 def test_batches_are_full_across_images():
@@ -201,14 +209,14 @@ def test_images_are_read_once_and_ahead():
 
     images = Slow()
     forward = Forward(answers({}, A), PLAIN)
-    first = next(answer(forward, images, SWEEP, [-1] * 6, "abcdef"))
+    first = next(answered(forward, images, SWEEP))
     assert first[0] == 0
     for _ in range(500):  # the first is done, and more are read without being asked for
         if len(images.read) < 4:
             time.sleep(0.01)
     assert len(images.read) >= 4
     images = Slow()
-    list(answer(forward, images, SWEEP, [-1] * 6, "abcdef"))
+    list(answered(forward, images, SWEEP))
     assert images.read == [0, 1, 2, 3, 4, 5]
     assert threading.get_ident() not in images.threads
 
@@ -241,7 +249,7 @@ def test_rejects_settings(how, message):
 
 def test_part_of_the_images():
     forward = Forward(answers({(0, 1): B}, A), replace(PLAIN, batch=5))
-    found = list(answer(forward, IMAGES, SWEEP, [-1] * 3, "abc", numbers=range(1, 3)))
+    found = list(answered(forward, IMAGES, SWEEP, numbers=range(1, 3)))
     assert [number for number, _ in found] == [1, 2]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from shiftable.choice import choose
 from shiftable.engine import Colour, Forward, MemoryFormat, Model, Precision, refuse_training
 from shiftable.outcome import PER_SHIFT, Outcome
-from shiftable.stream import answer
+from shiftable.stream import answer, read_ahead
 from shiftable.sweep import Sweep
 
 
@@ -89,9 +89,10 @@ def evaluate(
         model, sweep, images[0], count, batch=batch, precision=precision,
         memory_format=memory_format, compile=compile, device=device,
     )  # fmt: skip
+    forward = Forward(model, settings)
     answers = answer(
-        Forward(model, settings), images, sweep, truth.tolist(), named, scale=scale, bias=bias,
-        progress=progress,
+        forward, read_ahead(images, range(count), forward.device), count, sweep, truth.tolist(),
+        named, scale=scale, bias=bias, progress=progress,
     )  # fmt: skip
     return stacked(sweep, [found for _, found in answers], named, truth)
 

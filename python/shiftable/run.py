@@ -5,10 +5,11 @@ import platform
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -29,8 +30,9 @@ from shiftable.engine import (
 )
 from shiftable.evaluate import stacked
 from shiftable.models import Network
-from shiftable.store import Run, StoredSweep
-from shiftable.stream import answer, differing
+from shiftable.outcome import Outcome
+from shiftable.store import Run
+from shiftable.stream import answer, differing, read_ahead
 from shiftable.sweep import Sweep
 
 Progress = Callable[[str, int, int], object]  # of a sweep: its name, windows done, images done
@@ -156,31 +158,44 @@ def _work(
     if isinstance(network.model, torch.nn.Module):
         network.model.to(settings.device)
     forward = Forward(network.model, settings)
-    for job in jobs:
-        for part in missing[job.name][ranks.rank :: ranks.count]:
-            _part(network, forward, job, begun.sweeps[job.name], part, progress)
+    # While the network works, the next images are read, those of the next part too, and the part
+    # before is written.
+    with ThreadPoolExecutor(1) as writer:
+        writing: Future[None] | None = None
+        for job in jobs:
+            stored = begun.sweeps[job.name]
+            parts = missing[job.name][ranks.rank :: ranks.count]
+            images = _Hashed(job.images)
+            numbers = [number for part in parts for number in stored.images_of(part)]
+            with closing(read_ahead(images, numbers, forward.device)) as reader:
+                for part in parts:
+                    outcome = _part(network, forward, job, stored.images_of(part), reader, progress)
+                    pixels = images.digest(stored.images_of(part))
+                    if writing is not None:
+                        writing.result()
+                    writing = writer.submit(stored.add, part, outcome, pixels)
+        if writing is not None:
+            writing.result()
 
 
 def _part(
     network: Network,
     forward: Forward,
     job: Job,
-    stored: StoredSweep,
-    part: int,
+    numbers: range,
+    reader: Iterator[tuple[int, Tensor]],
     progress: Progress | None,
-) -> None:
+) -> Outcome:
     """Answers for one part, from its own images alone, so that it does not matter who makes it."""
-    numbers = stored.images_of(part)
-    images = _Hashed(job.images)
     found = []
     try:
         for _, answers in answer(
             forward,
-            images,
+            islice(reader, len(numbers)),
+            len(numbers),
             job.sweep,
             job.images.labels,
             job.images.names,
-            numbers=numbers,
             scale=network.scale,
             bias=network.bias,
             split=False,
@@ -194,14 +209,9 @@ def _part(
             f"out of memory on {error}, with which this run was begun; what is stored stays: free "
             "some and run the same command again, or begin a new run with a smaller batch"
         ) from error
-    outcome = stacked(
-        job.sweep,
-        found,
-        job.images.names[numbers.start : numbers.stop],
-        np.array(job.images.labels[numbers.start : numbers.stop], np.int64),
-        numbers.start,
-    )
-    stored.add(part, outcome, images.digest(numbers))
+    part = slice(numbers.start, numbers.stop)
+    labels = np.array(job.images.labels[part], np.int64)
+    return stacked(job.sweep, found, job.images.names[part], labels, numbers.start)
 
 
 class _Hashed:
@@ -222,7 +232,8 @@ class _Hashed:
         return image
 
     def digest(self, numbers: range) -> str:
-        return hashlib.sha256(b"".join(self._digests[number] for number in numbers)).hexdigest()
+        """A hash of some images, which are then forgotten."""
+        return hashlib.sha256(b"".join(map(self._digests.pop, numbers))).hexdigest()
 
 
 # -- beginning ------------------------------------------------------------------------------------

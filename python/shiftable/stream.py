@@ -1,6 +1,6 @@
 """Shows a network every window, at the speed of its own forward pass."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ _AHEAD = 4  # images that are read while the network works
 
 def read_ahead(
     images: Images, numbers: Sequence[int], device: torch.device
-) -> Iterator[tuple[int, Tensor]]:
+) -> Generator[tuple[int, Tensor], None, None]:
     """Yields images by number, reading the next ones while those before are worked on."""
 
     def read(number: int) -> Tensor:
@@ -40,12 +40,12 @@ def read_ahead(
 
 def answer(
     forward: Forward,
-    images: Images,
+    images: Iterator[tuple[int, Tensor]],
+    count: int,
     sweep: Sweep,
     labels: Sequence[int],
     names: Sequence[str],
     *,
-    numbers: Sequence[int] | None = None,
     scale: Colour | None = None,
     bias: Colour | None = None,
     split: bool = True,
@@ -55,11 +55,11 @@ def answer(
 
     Args:
         forward: the network.
-        images: all of them; only those asked for are read, each once.
+        images: with their numbers, ascending, from `read_ahead`.
+        count: how many there are at most.
         sweep: what is shown.
         labels: of all images, -1 where unknown.
         names: of all images.
-        numbers: which images, ascending; all by default.
         scale: as in `take_windows`.
         bias: as in `take_windows`.
         split: whether a batch that does not fit in memory is shown in halves; otherwise
@@ -72,14 +72,12 @@ def answer(
     Raises:
         ValueError: as `evaluate` does.
     """
-    chosen = range(len(images)) if numbers is None else numbers
     settings = forward.settings
-    total = len(chosen) * len(sweep.plan)
     running: dict[int, Answers] = {}
     filled_batches = fill_batches(
         sweep,
-        read_ahead(images, chosen, forward.device),
-        settings.batch if forward.full else min(settings.batch, total),
+        images,
+        settings.batch if forward.full else min(settings.batch, count * len(sweep.plan)),
         lambda _: sweep.plan.order,
         forward.device,
         forward.dtype,

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("SHIFTABLE_TRACEBACK"):
             raise
         if isinstance(error, click.ClickException):
-            message = f"{error.format_message()}; see --help"
+            message = f"{error.format_message().rstrip('.')}; see --help"
         elif isinstance(error, ValueError | ImportError | OSError):
             message = str(error)
         else:

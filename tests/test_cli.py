@@ -37,7 +37,11 @@ def test_sweep_prints_stores_and_draws(place):
     assert again.stdout.splitlines() == done.stdout.splitlines()[:-1]
 
 
-def test_progress_is_shown_on_a_terminal(place):
+@pytest.mark.parametrize("resumed", [False, True])
+def test_progress_is_shown_on_a_terminal(place, resumed):
+    if resumed:
+        assert process(place, *options()).returncode == 0
+        (place / "run" / "circular" / "part-00000.parquet").unlink()
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, "-m", "shiftable", *options()]
@@ -51,6 +55,8 @@ def test_progress_is_shown_on_a_terminal(place):
     assert done.returncode == 0
     assert "circular: 100%" in shown
     assert "50/50" in shown
+    if resumed:  # what is there counts as done, from the first line on
+        assert re.search(r"circular: +50%", shown)
     assert re.search(r"[\d.]+shift/s, [\d.]+ images/s", shown), shown
 
 

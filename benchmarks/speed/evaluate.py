@@ -347,7 +347,7 @@ def rows(count: int) -> Rows:
     done = 0
     early = 0.0
 
-    def progress(_: str, windows: int, __: int) -> None:
+    def progress(windows: int, _: int) -> None:
         nonlocal done, early
         done += windows
         if done <= count // 10:

@@ -35,7 +35,9 @@ from shiftable.store import Run
 from shiftable.stream import answer, differing, read_ahead
 from shiftable.sweep import Sweep
 
-Progress = Callable[[str, int, int], object]  # of a sweep: its name, windows done, images done
+# Of a sweep: its name, windows that are stored already, and windows that are to be done here.
+Started = Callable[[str, int, int], object]
+Progress = Callable[[int, int], object]  # windows and images just done here
 
 
 class Pictures(Images, Protocol):
@@ -80,6 +82,7 @@ def run(
     part_images: int | None = None,
     verify: bool = False,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+    started: Started | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Runs sweeps into `out`, or goes on with the run that is there.
@@ -105,7 +108,9 @@ def run(
         verify: whether to decode every image before the first part, so that a damaged one is found
             at once; otherwise only the files' headers are looked at, and each image is read once.
         ranks: this process among those that share the work, which give all the same arguments.
-        progress: called with a sweep's name, and the windows and images just done here.
+        started: called as a sweep begins here, with its name, its windows that are stored already,
+            and those to be done here.
+        progress: called with the windows and images just done here.
 
     Returns:
         The run, complete.
@@ -131,7 +136,16 @@ def run(
         try:
             fault = None
             try:
-                _work(network, jobs, begun, replace(settings, device=own), missing, ranks, progress)
+                _work(
+                    network,
+                    jobs,
+                    begun,
+                    replace(settings, device=own),
+                    missing,
+                    ranks,
+                    started,
+                    progress,
+                )
             except Exception as error:
                 if ranks.count == 1:
                     raise
@@ -151,6 +165,7 @@ def _work(
     settings: Settings,
     missing: dict[str, list[int]],
     ranks: Ranks,
+    started: Started | None,
     progress: Progress | None,
 ) -> None:
     if not any(missing.values()):
@@ -167,6 +182,10 @@ def _work(
             parts = missing[job.name][ranks.rank :: ranks.count]
             images = _Hashed(job.images)
             numbers = [number for part in parts for number in stored.images_of(part)]
+            if started is not None and parts:
+                left = sum(len(stored.images_of(part)) for part in missing[job.name])
+                shifts = len(job.sweep.plan)
+                started(job.name, (len(stored) - left) * shifts, len(numbers) * shifts)
             with closing(read_ahead(images, numbers, forward.device)) as reader:
                 for part in parts:
                     outcome = _part(network, forward, job, stored.images_of(part), reader, progress)
@@ -199,11 +218,11 @@ def _part(
             scale=network.scale,
             bias=network.bias,
             split=False,
-            progress=None if progress is None else lambda done: progress(job.name, done, 0),
+            progress=None if progress is None else lambda done: progress(done, 0),
         ):
             found.append(answers)
             if progress is not None:
-                progress(job.name, 0, 1)
+                progress(0, 1)
     except OutOfMemoryError as error:
         raise ValueError(
             f"out of memory on {error}, with which this run was begun; what is stored stays: free "

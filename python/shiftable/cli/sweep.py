@@ -221,7 +221,7 @@ def sweep_command(
         if until_width is not None:
             _sample(network, jobs, out, until_width, metric or "top1_change", seed or 0, own, how)
             return
-        bar = _Bars(jobs, own, quiet)
+        bar = _Bars(own, quiet)
         done = run(
             network,
             jobs,
@@ -229,6 +229,7 @@ def sweep_command(
             part_images=part_images,
             verify=verify,
             ranks=own,
+            started=bar.start,
             progress=bar.update,
             **how,
         )
@@ -281,30 +282,32 @@ def _jobs(
 
 
 class _Bars:
-    """A progress bar for each sweep, on the first rank: of the windows that its own share holds."""
+    """A progress bar for each sweep, on the first rank, of what is done there."""
 
-    def __init__(self, jobs: list[Job], own: Ranks, quiet: bool) -> None:
-        self._totals = {job.name: len(job.images) * len(job.sweep.plan) for job in jobs}
+    def __init__(self, own: Ranks, quiet: bool) -> None:
         self._hidden = True if quiet or not own.first else None  # None: where stderr is no terminal
         self._ranks = own.count
-        self._name = ""
         self._images = 0
         self._bar: Any = None
 
-    def update(self, name: str, windows: int, finished: int) -> None:
-        """Goes on by some windows and images of a sweep."""
-        if name != self._name:
-            self.close()
-            self._name, self._images = name, 0
-            self._bar = tqdm(
-                total=-(-self._totals[name] // self._ranks),
-                desc=name if self._ranks == 1 else f"{name}, rank 0 of {self._ranks}",
-                unit="shift",
-                disable=self._hidden,
-            )
+    def start(self, name: str, stored: int, here: int) -> None:
+        """Begins a sweep; what is stored already counts as done."""
+        self.close()
+        self._images = 0
+        done = stored if self._ranks == 1 else 0
+        self._bar = tqdm(
+            total=done + here,
+            initial=done,
+            desc=name if self._ranks == 1 else f"{name}, rank 0 of {self._ranks}",
+            unit="shift",
+            disable=self._hidden,
+        )
+
+    def update(self, windows: int, finished: int) -> None:
+        """Goes on by some windows and images."""
         self._images += finished
-        if finished:
-            seconds = max(1e-9, self._bar.format_dict["elapsed"] if not self._bar.disable else 1)
+        if finished and not self._bar.disable:
+            seconds = max(1e-9, self._bar.format_dict["elapsed"])
             self._bar.set_postfix_str(f"{self._images / seconds:.2f} images/s", refresh=False)
         self._bar.update(windows)
 

@@ -94,9 +94,8 @@ class Answers:
         self._compared = comparisons(plan, device)
         self._waiting: list[Tensor] = []
         self._added = self._seen = 0
-        self._start = (
-            1  # the first place in `self._kept`, which is [place 0, start, start + 1, ...]
-        )
+        # Probabilities of place 0, and of all places from this one on.
+        self._start = 1
         self._kept = torch.empty(0, classes, device=device)
         self._ranks = torch.empty(0, classes, dtype=torch.int64, device=device)
         count, directions = plan.neighbours.shape

@@ -100,11 +100,11 @@ def answer(
                 running[number] = Answers(
                     sweep.plan, labels[number], logits.shape[1], logits.device
                 )
-            count = len(piece.rows)
-            running[number].add(logits[done : done + count])
-            done += count
+            rows = len(piece.rows)
+            running[number].add(logits[done : done + rows])
+            done += rows
             if progress is not None:
-                progress(count)
+                progress(rows)
             if running[number].complete:
                 found = running.pop(number).finish()
                 if found is None:

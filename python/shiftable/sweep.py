@@ -307,7 +307,7 @@ class Sweep:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Windows of one image in a batch: its number, the numbers of their shifts, its channels."""
+    """Windows of one image in a batch: its number, and the numbers of their shifts."""
 
     image: int
     rows: Integers
@@ -325,7 +325,8 @@ def fill_batches(
 ) -> Iterator[tuple[list[Piece], int, Tensor]]:
     """The loop of `Sweep.batches`: pieces, how many windows they are, and the whole buffer.
 
-    `rows_of` says which shifts of an image to show, in order; what is left of the buffer in the last batch is old.
+    `rows_of` says which shifts of an image to show, in order. What a last batch leaves of the
+    buffer is old.
     """
     if batch < 1:
         raise ValueError(f"batches: expected batch >= 1, got {batch}")
@@ -334,8 +335,9 @@ def fill_batches(
     filled = 0
     for number, image in images:
         place = image.device if device is None else device
-        # Straight from pinned memory the copy goes on while the network works.
-        image = image.to(place if has_kernels(place) else "cpu", non_blocking=True)
+        place = place if has_kernels(place) else torch.device("cpu")
+        # Straight from pinned memory, a copy to a GPU goes on while the network works.
+        image = image.to(place, non_blocking=place.type == "cuda")
         prepared = sweep.prepare(image, number)
         if buffer is None or buffer.shape[1] != len(image) or buffer.device != image.device:
             if pieces and buffer is not None:

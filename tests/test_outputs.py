@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from shiftable import Sweep, diagonal, grid, line
+from shiftable import Sweep, by_image, diagonal, grid, line, listed, random_groups, sizes
 from shiftable.canvas import fourier_shifted
 from shiftable.outputs import (
     compare_outputs,
@@ -54,6 +54,73 @@ def test_what_acts_on_each_pixel_is_equivariant(sweep, batch):
     assert np.isnan(error.above[:, sweep.plan.origin]).all()
 
 
+def test_of_a_canvas_what_both_show_is_compared():
+    sweep = Sweep("embed", grid(2), (16, 15), fill=0.5)
+    found = compare_outputs(lambda x: x, IMAGES, sweep, squared_error())
+    assert found.estimate().value == 0
+    for (dy, dx), below in zip(sweep.plan.shifts, found.below[0], strict=True):
+        if (dy, dx) != (0, 0):
+            assert below == 2 * (16 - abs(dy)) * (15 - abs(dx))
+    narrower = compare_outputs(lambda x: x, IMAGES, sweep, squared_error(margin=3))
+    assert narrower.below[0, sweep.plan.shifts.index((-1, 2))] == 2 * (16 - 1 - 6) * (15 - 2 - 6)
+
+
+def test_an_output_that_stays_where_it_is():
+    """Of a network that ignores its input: the overlap of a ramp with itself, moved."""
+    ramp = torch.arange(10.0).expand(1, 12, 10)
+    sweep = Sweep("circular", line((0, 3)), (12, 10))
+    found = compare_outputs(
+        lambda x: ramp.expand(len(x), 1, 12, 10), IMAGES, sweep, squared_error()
+    )
+    assert found.above[1, 1:].tolist() == [12 * 9 * 1, 12 * 8 * 4, 12 * 7 * 9]
+    assert found.below[1, 1:].tolist() == [12 * 9, 12 * 8, 12 * 7]
+
+
+@pytest.mark.parametrize(
+    ("model", "comparison"),
+    [
+        (every_second, squared_error(circular=True)),
+        (every_second, squared_error(margin=1)),
+        (every_second, map_agreement(circular=True)),
+        (every_second, similarity(psnr(), circular=True)),
+        (lambda x: x[..., 0, 0], relative_difference),
+    ],
+    ids=["circular", "overlap", "agreement", "similarity", "regression"],
+)
+def test_batches_do_not_matter_in_any_bit(model, comparison):
+    one, *others = [
+        compare_outputs(model, IMAGES, CIRCULAR, comparison, batch=batch) for batch in (1, 5, 64)
+    ]
+    assert one.estimate().value not in (0, 1)
+    for found in others:
+        np.testing.assert_array_equal(found.above, one.above)
+        np.testing.assert_array_equal(found.below, one.below)
+
+
+def test_a_batch_that_does_not_fit_is_shown_in_halves():
+    def model(x):
+        if len(x) > 3:
+            raise RuntimeError("CUDA out of memory")
+        return {"map": every_second(x), "none": None}
+
+    def compare(unshifted, shifted, shifts):
+        return squared_error(circular=True)(unshifted["map"], shifted["map"], shifts)
+
+    found = compare_outputs(model, IMAGES, CIRCULAR, compare, batch=16)
+    wanted = compare_outputs(every_second, IMAGES, CIRCULAR, squared_error(circular=True))
+    np.testing.assert_array_equal(found.above, wanted.above)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 64])
+def test_images_at_rest_are_compared_with_nothing(batch):
+    sweep = Sweep("circular", random_groups(4, 3, 2, at_rest=True), (12, 10))
+    found = compare_outputs(every_second, IMAGES, sweep, squared_error(circular=True), batch=batch)
+    for image in range(3):
+        rest = (sweep.plan.shifts_for(image) == 0).all(1)
+        assert rest.sum() == 4
+        assert (np.isnan(found.below[image]) == rest).all()
+
+
 def test_a_bare_stride_by_hand():
     """A row of eight; kept and repeated: x0 x0 x2 x2 ...; moved by one: x7 x7 x1 x1 ..."""
     row = torch.arange(8.0).view(1, 1, 1, 8).repeat(1, 1, 2, 1)
@@ -69,6 +136,10 @@ def test_a_bare_stride_by_hand():
     assert (by_distance[1].value, by_distance[2].value) == (pytest.approx(one / 16), 0)
     decibels = 20 * math.log10(2) - 10 * math.log10(one / 32)
     assert equivariance_psnr(found).value == pytest.approx(decibels)
+    several = compare_outputs(every_second, IMAGES, CIRCULAR, squared_error(circular=True))
+    best, error = equivariance_psnr(several, 1.0), several.estimate()
+    assert best.low < best.value < best.high
+    assert best.low == pytest.approx(-10 * math.log10(error.high))
 
 
 def test_maps_of_lower_resolution():
@@ -128,6 +199,7 @@ def test_a_users_function_and_nested_outputs():
     found = compare_outputs(model, IMAGES, CIRCULAR, compare, batch=7)
     assert found.estimate().value == pytest.approx(0, abs=1e-6)
     assert all(shape == () for shape, _, _ in kept)
+    assert all(first[0] == shifts[0] for _, first, shifts in kept)
     assert sum(shifts[0] for _, _, shifts in kept) == 3 * 24
 
 
@@ -138,6 +210,12 @@ def test_regressions():
     before, after = IMAGES[:, 0, 0, :2] + 1, torch.roll(IMAGES, 1, 3)[:, 0, 0, :2] + 1
     wanted = (after - before).abs().sum() / before.abs().sum()
     assert found.estimate().value == pytest.approx(wanted.item(), rel=1e-6)
+    single = compare_outputs(
+        lambda x: x[:, 0, 0, 0], IMAGES, Sweep("circular", line((0, 1)), (12, 10)), relative_difference
+    )  # fmt: skip
+    before, after = IMAGES[:, 0, 0, 0], IMAGES[:, 0, 0, -1]
+    np.testing.assert_allclose(single.above[:, 1], (after - before).abs())
+    np.testing.assert_allclose(single.below[:, 1], before.abs())
 
 
 def test_similarity_by_anybodys_function():
@@ -149,6 +227,39 @@ def test_similarity_by_anybodys_function():
     assert found.above[0, number] == pytest.approx(
         -10 * math.log10((before - after).square().mean())
     )
+
+
+def test_similarity_by_scikit_image():
+    metrics = pytest.importorskip("skimage.metrics")
+
+    def ssim(image, other):
+        return metrics.structural_similarity(
+            image.numpy(), other.numpy(), data_range=1, channel_axis=0
+        )
+
+    exact = compare_outputs(lambda x: x, IMAGES, CIRCULAR, similarity(ssim, circular=True))
+    assert exact.estimate().value == pytest.approx(1)
+    # Between columns that are not beside one another a map of 7 columns is all that both show.
+    sweep = Sweep("circular", listed([(0, 0), (0, 3), (0, 1)]), (12, 10))
+    found = compare_outputs(every_second, IMAGES, sweep, similarity(ssim))
+    before = every_second(IMAGES[0])[:, :, :7].double().numpy()
+    after = every_second(torch.roll(IMAGES[0], 3, 2))[:, :, 3:].double().numpy()
+    wanted = metrics.structural_similarity(before, after, data_range=1, channel_axis=0)
+    assert found.above[0, 1] == pytest.approx(wanted)
+    quality = reconstruction_change(every_second, IMAGES, IMAGES, CIRCULAR, measure=ssim).quality
+    assert (quality < 1).all()
+
+
+def test_similarity_without_an_error_is_infinite():
+    found = compare_outputs(lambda x: x, IMAGES, CIRCULAR, similarity(psnr(), circular=True))
+    best = found.estimate()
+    assert (best.value, best.low, best.high, best.images) == (math.inf, math.inf, math.inf, 3)
+    # Only a shift by two is exact; a shift by a whole map has nothing in common.
+    sweep = Sweep("circular", listed([(0, 0), (0, 1), (0, 2), (0, 10)]), (12, 10))
+    found = compare_outputs(every_second, IMAGES, sweep, similarity(psnr()))
+    assert found.below[0, 1:].tolist() == [1, 0 + 1, 0]
+    assert found.by_distance()[1].value < 100
+    assert found.by_distance()[10].value is None
 
 
 def test_reconstruction():
@@ -164,6 +275,28 @@ def test_reconstruction():
     assert found.estimate().value > 0
     exact = reconstruction_change(lambda x: x + 0.1, IMAGES, IMAGES, CIRCULAR)
     assert exact.estimate().value == pytest.approx(0, abs=1e-4)
+    perfect = reconstruction_change(lambda x: x, IMAGES, IMAGES, CIRCULAR)
+    assert (perfect.quality == math.inf).all()
+    assert perfect.estimate().value == 0
+    once = reconstruction_change(  # right at rest alone
+        lambda x: torch.where((x == IMAGES[:1]).all((1, 2, 3), True), x, x + 0.1),
+        IMAGES[:1], IMAGES[:1], CIRCULAR,
+    )  # fmt: skip
+    assert once.estimate().value == math.inf
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_reconstruction_of_other_dtypes_in_any_batch(batch):
+    raw = (255 * IMAGES).round().to(torch.uint8)
+    network, done = nn.Conv2d(2, 2, 1, dtype=torch.float64).eval(), []
+    found = reconstruction_change(
+        network, raw, raw, CIRCULAR, scale=1 / 255, batch=batch, progress=done.append
+    )
+    with torch.no_grad():
+        output = network(raw[2:].double() / 255)[0]
+    wanted = psnr()(output, raw[2])  # what acts on each pixel does not care where it is
+    assert found.quality[2] == pytest.approx(wanted)
+    assert sum(done) == 3 * 25
 
 
 def test_no_more_is_kept_than_one_unshifted_output():
@@ -181,12 +314,39 @@ def test_no_more_is_kept_than_one_unshifted_output():
     assert max(alive) <= 1
 
 
+def _full():
+    raise RuntimeError("out of memory")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: compare_outputs(lambda x: x, IMAGES, Sweep("circular", line((1, 2)), (12, 10)), squared_error()), r"the shift \(0, 0\)"),
         (lambda: compare_outputs(lambda x: x, IMAGES, CIRCULAR, lambda a, b, c: (b, b)), r"two tensors \(\d+,\)"),
         (lambda: compare_outputs(lambda x: x, IMAGES, CIRCULAR, lambda a, b, c: 3), "two tensors"),
+        (lambda: compare_outputs(lambda x: x, IMAGES, CIRCULAR, lambda a, b, c: (b[:, 0, 0, 0] * torch.nan, b[:, 0, 0, 0])), "others for 0; does the network answer with NaN"),
+        (lambda: compare_outputs(lambda x: x, IMAGES, CIRCULAR, lambda a, b, c: (torch.ones(len(b)), -torch.ones(len(b)))), "denominators >= 0"),
+        (lambda: compare_outputs(lambda x: x * torch.nan, IMAGES, CIRCULAR, squared_error(circular=True)), "NaN"),
+        (lambda: compare_outputs(lambda x: x * torch.nan, IMAGES, CIRCULAR, map_agreement()), "expected scores, got NaN"),
+        (lambda: compare_outputs(lambda x: x[:, :1], IMAGES, CIRCULAR, map_agreement()), "K >= 2 classes"),
+        (lambda: compare_outputs(lambda x: x.flatten(1), IMAGES, CIRCULAR, map_agreement()), r"\(B, C, h, w\), got \(\d+, 240\)"),
+        (lambda: compare_outputs(lambda x: (x,), IMAGES, CIRCULAR, squared_error()), "got tuple"),
+        (lambda: compare_outputs(lambda x: (x,), IMAGES, CIRCULAR, relative_difference), r"\(B, \.\.\.\), got tuple"),
+        (lambda: compare_outputs(lambda x: x[:1], IMAGES, CIRCULAR, squared_error(), batch=4), r"tensors \(4, \.\.\.\) from the network, got \(1, 2, 12, 10\)"),
+        (lambda: compare_outputs(lambda x: None, IMAGES, CIRCULAR, squared_error()), "got NoneType"),
+        (lambda: compare_outputs(lambda x: 1 / 0 if len(x) > 99 else _full(), IMAGES, CIRCULAR, squared_error()), "out of memory on a single window of 0"),
+        (lambda: compare_outputs(lambda x: x, torch.rand(1, 1, 20, 20), Sweep("crop", sizes(2), (8, 8)), squared_error()), "one of several sizes"),
+        (lambda: compare_outputs(lambda x: x, IMAGES, Sweep("circular", by_image([[(0, 0), (1, 1)]]), (12, 10)), squared_error()), "expected 1 images by the plan, got 3"),
+        (lambda: compare_outputs(lambda x: x, IMAGES[:0], CIRCULAR, squared_error()), "got 0 and 0"),
+        (lambda: compare_outputs(lambda x: x, IMAGES, CIRCULAR, squared_error(), names="aba"), "distinct names"),
+        (lambda: squared_error(0), "squared_error: expected a stride > 0 pixels, got 0"),
+        (lambda: similarity(psnr(), margin=-1), "similarity: expected a margin of whole pixels >= 0, got -1"),
+        (lambda: map_agreement(-2), "map_agreement: expected a stride"),
+        (lambda: psnr(0), "range of values > 0, got 0"),
+        (lambda: equivariance_psnr(compare_outputs(lambda x: x, IMAGES, CIRCULAR, squared_error()), -1), "range of values > 0, got -1"),
+        (lambda: reconstruction_change(lambda x: x, IMAGES, IMAGES, CIRCULAR, measure=lambda a, b: math.nan), "a measure that is a number"),
+        (lambda: reconstruction_change(lambda x: (x,), IMAGES, IMAGES, CIRCULAR), "got tuple"),
+        (lambda: reconstruction_change(lambda x: x, IMAGES, IMAGES, Sweep("circular", line((1, 2)), (12, 10))), r"the shift \(0, 0\)"),
         (lambda: compare_outputs(lambda x: x @ x, IMAGES, CIRCULAR, squared_error()), "the network failed"),
         (lambda: compare_outputs(nn.Conv2d(2, 2, 1), IMAGES, CIRCULAR, squared_error()), "eval mode"),
         (lambda: compare_outputs(lambda x: x, IMAGES, CIRCULAR, squared_error(), names=["a"]), "as many images as names"),

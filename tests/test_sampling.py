@@ -1,7 +1,7 @@
 """Confidence sequences cover whenever one looks, and samples stop when they are narrow enough."""
 
 import json
-from itertools import islice
+from itertools import islice, permutations
 
 import numpy as np
 import pytest
@@ -47,6 +47,42 @@ def test_blocks_do_not_matter_and_the_interval_never_widens():
     assert many.low >= one.low - 1e-12  # more looks, each as good
     assert many.high <= one.high + 1e-12
     assert many.width == pytest.approx(one.width, abs=0.01)
+
+
+def capital(values, population, mean, aim, sign):
+    """What bets on larger (smaller: -1) numbers than `mean` says win, by the paper's formulas."""
+    total, squares, won = 0.0, 0.25, 1.0
+    for known, value in enumerate(values):
+        left = (population * mean - total) / (population - known)
+        most = 0.75 / (left if sign > 0 else 1 - left)
+        won *= 1 + sign * min(aim / 2 / (squares / (known + 1)), most) * (value - left)
+        total += value
+        squares += (value - (total + 0.5) / (known + 2)) ** 2
+    return won
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_bets_against_the_truth_win_nothing(sign):
+    """Over all orders, exactly: the sequence is valid because of this."""
+    population = np.array([0.05, 0.9, 0.3, 0.02, 0.6, 0.1])
+    drawn = [order[:4] for order in permutations(population)]
+    won = [capital(values, 6, population.mean(), 0.5, sign) for values in drawn]
+    assert np.mean(won) == pytest.approx(1)
+    assert np.ptp(won) > 0.5
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+@pytest.mark.parametrize("aim", [0.1, 0.2, 0.9])  # the last is capped for most numbers
+def test_the_bounds_are_where_bets_win_enough(level, aim):
+    """Coverage cannot tell: it stays high where the bets or what they must win are wrong."""
+    values = np.random.default_rng(2).beta(0.5, 1, 120)
+    sequence = ConfidenceSequence(250, level, aim)
+    sequence.update(values)
+    enough, step = 2 / (1 - level), 2e-4
+    assert values.sum() / 250 < sequence.low < sequence.high < (values.sum() + 130) / 250
+    for bound, sign in ((sequence.low, 1), (sequence.high, -1)):
+        assert capital(values, 250, bound, aim, sign) >= enough * (1 - 1e-9)
+        assert capital(values, 250, bound + sign * step, aim, sign) < enough
 
 
 POPULATIONS = {

@@ -25,7 +25,7 @@ def inpainted(image: Tensor, room: tuple[int, int, int, int]) -> Tensor:
         (C, top + H + bottom, left + W + right), of the image's dtype; uint8 is rounded.
 
     Raises:
-        ValueError: for another shape, or less than no room.
+        ValueError: for another shape or dtype, or less than no room.
 
     References:
         Azulay & Weiss (JMLR 2019), section 2: the in-painted background.
@@ -34,7 +34,7 @@ def inpainted(image: Tensor, room: tuple[int, int, int, int]) -> Tensor:
         >>> inpainted(torch.full((1, 2, 2), 7, dtype=torch.uint8), (1, 0, 0, 1)).flatten().tolist()
         [7, 7, 7, 7, 7, 7, 7, 7, 7]
     """
-    _refuse_shape("inpainted", image)
+    _refuse_others("inpainted", image)
     if len(room) != 4 or min(room) < 0:
         raise ValueError(f"inpainted: expected (left, right, top, bottom) >= 0, got {room}")
     own = _floating(image)
@@ -62,12 +62,14 @@ def grown(size: tuple[int, int], pixels: int) -> tuple[int, int]:
         pixels: added to the shorter side; negative for a smaller image.
 
     Raises:
-        ValueError: if less than a pixel would be left.
+        ValueError: for a size below 1, or if less than a pixel would be left.
 
     Examples:
         >>> grown((100, 150), 1), grown((150, 100), -1)
         ((101, 152), (149, 99))
     """
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"sizes: expected an image of (H, W) >= 1 pixels, got {tuple(size)}")
     short = min(size)
     if short + pixels < 1:
         raise ValueError(
@@ -89,15 +91,15 @@ def resized(image: Tensor, size: tuple[int, int]) -> Tensor:
         (C, H', W'), of the image's dtype; uint8 is rounded, and stays within 0..255.
 
     Raises:
-        ValueError: for another shape, or a size below 1.
+        ValueError: for another shape or dtype, or a size below 1.
 
     Examples:
         >>> resized(torch.full((3, 8, 8), 5, dtype=torch.uint8), (4, 9)).unique().tolist()
         [5]
     """
-    _refuse_shape("resized", image)
-    if min(size) < 1:
-        raise ValueError(f"resized: expected a size >= 1, got {size}")
+    _refuse_others("resized", image)
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"resized: expected a size (H, W) >= 1, got {tuple(size)}")
     if tuple(image.shape[1:]) == tuple(size):
         return image
     result = interpolate(_floating(image)[None], size, mode="bicubic", antialias=True)[0]
@@ -116,18 +118,23 @@ def fourier_shifted(image: Tensor, shifts: Tensor) -> Tensor:
         (S, C, H, W), float32, or float64 of a float64 image. It may go past the image's own range.
 
     Raises:
-        ValueError: for another shape, or shifts that are not finite.
+        ValueError: for another shape or dtype, or shifts that are not finite.
 
     Examples:
         >>> image = torch.arange(6.0).reshape(1, 2, 3)
         >>> fourier_shifted(image, torch.tensor([[1, 2]]))[0].round().tolist()
         [[[4.0, 5.0, 3.0], [1.0, 2.0, 0.0]]]
     """
-    _refuse_shape("fourier_shifted", image)
-    if shifts.ndim != 2 or shifts.shape[1] != 2 or not bool(shifts.double().isfinite().all()):
-        raise ValueError(f"fourier_shifted: expected finite shifts (S, 2), got {shifts}")
+    _refuse_others("fourier_shifted", image)
+    if shifts.ndim != 2 or shifts.shape[1] != 2:
+        raise ValueError(f"fourier_shifted: expected shifts (S, 2), got {tuple(shifts.shape)}")
+    unfit = shifts[~shifts.isfinite().all(1)]
+    if len(unfit):
+        raise ValueError(f"fourier_shifted: expected finite shifts, got {unfit[0].tolist()}")
     own = _floating(image)
     height, width = own.shape[1:]
+    if not len(shifts):  # MKL has no transform of nothing
+        return own.new_empty((0, *own.shape))
     spectrum = torch.fft.rfft2(own)
     dy, dx = shifts.double().to(own.device).unbind(1)
     rows = _phases(dy, torch.fft.fftfreq(height, dtype=torch.float64, device=own.device))
@@ -141,7 +148,9 @@ def _phases(shift: Tensor, frequency: Tensor) -> Tensor:
     """(S, F): what a shift multiplies each frequency (cycles/pixel) by, complex128."""
     angle = -2 * torch.pi * shift[:, None] * frequency
     # The highest frequency of an even size stands for itself and its negative, which turn in
-    # opposite ways: between pixels their mean is real, and no other choice keeps the image so.
+    # opposite ways, and the pixels do not say how it is shared among them. Halves give the
+    # cosine, the smallest of the real functions through the pixels: all others add a sine to it
+    # that is 0 at every pixel. On rows and columns alike, as the function is their product.
     imaginary = angle.sin().where(frequency.abs() != 0.5, 0)
     return torch.complex(angle.cos(), imaginary)
 
@@ -156,6 +165,8 @@ def _as_before(result: Tensor, image: Tensor) -> Tensor:
     return result.round().clamp(0, 255).to(image.dtype)
 
 
-def _refuse_shape(what: str, image: Tensor) -> None:
+def _refuse_others(what: str, image: Tensor) -> None:
     if image.ndim != 3 or image.shape[1] < 1 or image.shape[2] < 1:
         raise ValueError(f"{what}: expected an image (C, H, W), got {tuple(image.shape)}")
+    if image.dtype != torch.uint8 and not image.is_floating_point():
+        raise ValueError(f"{what}: expected an image of uint8 or floating, got {image.dtype}")

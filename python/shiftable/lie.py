@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from shiftable._ops import has_kernels
 from shiftable.engine import Colour, Images, Model, device_of, dtype_of, refuse_training
 from shiftable.functional import Border, take_windows
 from shiftable.intervals import Estimate, estimate
@@ -39,9 +40,10 @@ class LieDerivative:
         """
         return self.per_pixel * (self.sides - 1) / 2
 
-    def estimate(self) -> Estimate:
-        """The mean over images per pixel, with its 95 % interval."""
-        return estimate((self.per_pixel, np.ones(len(self.names))))
+    def estimate(self, *, per_image: bool = False) -> Estimate:
+        """The mean over images, with its 95 % interval: per pixel, or in the published unit."""
+        values = self.per_image if per_image else self.per_pixel
+        return estimate((values, np.ones(len(self.names))))
 
 
 def lie_derivative(
@@ -54,6 +56,7 @@ def lie_derivative(
     scale: Colour | None = None,
     bias: Colour | None = None,
     fill: Colour | None = None,
+    batch: int = 8,
     device: torch.device | str | None = None,
     names: Sequence[str] | None = None,
 ) -> LieDerivative:
@@ -63,9 +66,13 @@ def lie_derivative(
     down), the derivative at t = 0: the error of local equivariance, 0 for a network that is
     invariant to however small a shift.
 
+    The published values come from another derivative of the image, at a `reflect` border: the
+    one-sided difference of two neighbours, which is what a bilinear sampler has on the pixel grid.
+
     Args:
-        model: takes `(B, C, h, w)` and returns logits `(B, K)`, twice differentiable almost
-            everywhere; a module in eval mode, or any function of a batch.
+        model: takes `(B, C, h, w)` and returns logits `(B, K)`, K >= 2, each of its own image only;
+            differentiable almost everywhere, by operators whose backward pass is differentiable
+            too; a module in eval mode, or any function of a batch. It is left as it is.
         images: N images `(C, h, w)` of the network's input size, uint8 or floating.
         axis: `horizontal` or `vertical`.
         border: what enters.
@@ -74,11 +81,13 @@ def lie_derivative(
         scale: factor that turns a pixel into the network's input, one value or one a channel.
         bias: term added after the factor.
         fill: what enters with a `constant` border, in raw pixel units.
+        batch: images of one size in a forward pass, >= 1.
         device: where the network runs; by default where its first parameter lies.
         names: of the images, by default their numbers.
 
     Raises:
-        ValueError: for a network in training mode or without gradient, or an unknown name.
+        ValueError: for a network in training mode, one that fails, has no gradient or whose answer
+            is not logits `(B, K)`; for images that are not `(C, h, w)`; an unknown name.
 
     References:
         Gruver et al., The Lie derivative for measuring learned equivariance (ICLR 2023), section 4.
@@ -107,15 +116,39 @@ def lie_derivative(
         raise ValueError(
             f"lie_derivative: expected as many images as names, got {count} and {len(named)}"
         )
-    place = torch.device(device) if device is not None else device_of(model)
-    found, sides = [], []
-    for number in range(count):
-        image = images[number].to(place)
-        sides.append(image.shape[2 if axis == "horizontal" else 1])
-        window, moving = _moving(
-            image, axis, border, derivative, dtype_of(model), scale, bias, fill
+    if len(set(named)) != count:
+        raise ValueError("lie_derivative: expected distinct names, got the same one twice")
+    if not isinstance(batch, int) or batch < 1:
+        raise ValueError(f"lie_derivative: expected batch >= 1, got {batch}")
+    if fill is not None and border != "constant":
+        raise ValueError(
+            f"lie_derivative: a fill is of border 'constant', got {fill} for '{border}'"
         )
-        found.append(float(_directional(model, window, moving, named[number]).abs().mean()))
+    place = torch.device(device) if device is not None else device_of(model)
+    cut_at = place if has_kernels(place) else torch.device("cpu")
+    found: list[float] = []
+    sides: list[int] = []
+    waiting: list[tuple[Tensor, Tensor]] = []
+
+    def work_off() -> None:
+        if waiting:
+            window, moving = (torch.cat(part).to(place) for part in zip(*waiting, strict=True))
+            change = _directional(model, window, moving, named[len(found) :])
+            found.extend(change.abs().double().mean(1).tolist())
+            waiting.clear()
+
+    for number in range(count):
+        image = images[number]
+        if image.ndim != 3:
+            raise ValueError(f"lie_derivative: expected images (C, h, w), got {tuple(image.shape)}")
+        pair = _moving(
+            image.to(cut_at), axis, border, derivative, dtype_of(model), scale, bias, fill
+        )
+        if len(waiting) == batch or (waiting and waiting[0][0].shape != pair[0].shape):
+            work_off()
+        waiting.append(pair)
+        sides.append(image.shape[2 if axis == "horizontal" else 1])
+    work_off()
     return LieDerivative(named, np.array(found), np.array(sides, np.int64))
 
 
@@ -150,29 +183,50 @@ def _moving(
     return window, moving.real.to(dtype)
 
 
-def _directional(model: Model, window: Tensor, moving: Tensor, name: str) -> Tensor:
-    """The derivative (1, K) of the probabilities along a change of the input.
+def _directional(model: Model, window: Tensor, moving: Tensor, names: Sequence[str]) -> Tensor:
+    """The derivatives (B, K) of the probabilities along a change of the inputs (B, C, h, w).
 
-    By two backward passes: the derivative of u -> J^T u, which is linear in u, is J. (Forward mode
-    would be one pass, but not every operator has it, ours do not, and one without it counts as 0.)
+    By two backward passes: the derivative of u -> J^T u, which is linear in u, is J. Forward mode
+    would be one pass, but not every operator has it: ours do not, and silently count as 0 there.
     """
-    window = window.detach().requires_grad_()
-    with torch.enable_grad():
-        probabilities = (
-            model(window).float().softmax(1)
-            if window.dtype != torch.float64
-            else model(window).softmax(1)
-        )
+    count = len(window)
+    # Also within a caller's inference mode, whose tensors have no gradient.
+    with torch.inference_mode(False), torch.enable_grad():
+        window, moving = window.clone().requires_grad_(), moving.clone()
+        try:
+            logits = model(window)
+        except Exception as error:
+            raise ValueError(
+                f"lie_derivative: the network failed on a batch {tuple(window.shape)} of "
+                f"{names[0]}: {_first_line(error)}"
+            ) from error
+        if (
+            not isinstance(logits, Tensor)
+            or logits.ndim != 2
+            or logits.shape[0] != count
+            or logits.shape[1] < 2
+        ):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(
+                f"lie_derivative: expected logits ({count}, K) with K >= 2 from the network, got "
+                f"{got}; wrap it in a function that returns them"
+            )
+        probabilities = (logits if logits.dtype == torch.float64 else logits.float()).softmax(1)
         along = torch.zeros_like(probabilities, requires_grad=True)
         try:
             (back,) = torch.autograd.grad(probabilities, window, along, create_graph=True)
             (change,) = torch.autograd.grad(back, along, moving)
         except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0]
             raise ValueError(
-                f"lie_derivative: expected a network that can be differentiated twice, got for "
-                f"{name}: {reason}"
+                "lie_derivative: expected a network that can be differentiated twice, got for "
+                f"{names[0]}: {_first_line(error)}"
             ) from error
-    if not bool(change.isfinite().all()):
+    finite = change.isfinite().all(1)
+    if not bool(finite.all()):
+        name = names[int(finite.int().argmin())]
         raise ValueError(f"lie_derivative: expected finite derivatives, got others for {name}")
     return change
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -5,7 +5,7 @@ along: by one of the comparisons here, or by any function.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from shiftable.canvas import fourier_shifted
 from shiftable.choice import choose
@@ -23,11 +23,13 @@ from shiftable.engine import (
     Images,
     MemoryFormat,
     Model,
+    OutOfMemoryError,
     Precision,
     refuse_training,
 )
 from shiftable.functional import take_windows
 from shiftable.intervals import Estimate, Terms, estimate
+from shiftable.plan import Integers
 from shiftable.stream import read_ahead
 from shiftable.sweep import Sweep, fill_batches
 
@@ -42,7 +44,7 @@ _MARGIN = 3  # pixels that a Lanczos filter reads beyond
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """A comparison's results for N images at S shifts; NaN for the unshifted image itself.
+    """A comparison's results for N images at S shifts; NaN wherever an image is at rest.
 
     Args:
         sweep: what the network was shown.
@@ -61,23 +63,34 @@ class Compared:
         return np.nansum(self.above, axis=1), np.nansum(self.below, axis=1)
 
     def estimate(self) -> Estimate:
-        """The ratio of the sums over everything, with its 95 % interval over images."""
-        return estimate(self.terms())
+        """The ratio of the sums over everything, with its 95 % interval over images.
+
+        It is infinite where any numerator is, and so are its bounds where each image's are; else
+        there are none.
+        """
+        return _pooled(*self.terms())
 
     def by_distance(self) -> dict[int, Estimate]:
         """The same by the shift's Chebyshev distance, rounded up."""
         shifts = np.stack([self.sweep.plan.shifts_for(n) for n in range(len(self.names))])
         distance = np.ceil(np.abs(shifts).max(2)).astype(int)
         return {
-            int(radius): estimate(
-                (
-                    np.nansum(np.where(distance == radius, self.above, 0), axis=1),
-                    np.nansum(np.where(distance == radius, self.below, 0), axis=1),
-                )
+            int(radius): _pooled(
+                np.nansum(np.where(distance == radius, self.above, 0), axis=1),
+                np.nansum(np.where(distance == radius, self.below, 0), axis=1),
             )
             for radius in np.unique(distance)
             if radius
         }
+
+
+def _pooled(above: Floats, below: Floats) -> Estimate:
+    """As `intervals.estimate`, which resamples finite sums only."""
+    if not np.isinf(above).any():
+        return estimate((above, below))
+    kept = below != 0
+    bound = math.inf if kept.sum() > 1 and np.isinf(above[kept]).all() else None
+    return Estimate(math.inf, bound, bound, int(kept.sum()))
 
 
 def compare_outputs(
@@ -100,12 +113,12 @@ def compare_outputs(
 
     Args:
         model: takes `(B, C, h, w)`; returns a tensor, or tuples, lists and dicts of tensors, whose
-            first dimension is the batch.
+            first dimension is the batch. What else they hold is passed on as it is.
         images: as in `evaluate`.
-        sweep: as in `evaluate`; its plan has to hold the unshifted image.
+        sweep: as in `evaluate`; its plan has to hold the unshifted image, and one size only.
         comparison: called with the unshifted image's output (no batch dimension), the outputs of B
             shifts of it, and these shifts (B, 2) in pixels, float64; returns numerators and
-            denominators, (B,) each, whose sums are divided.
+            denominators, (B,) each, whose sums are divided. A pair of zeros counts for nothing.
         names: of the images, by default their numbers.
         scale: as in `evaluate`; and so all that follow.
         bias: term added after the factor.
@@ -117,8 +130,9 @@ def compare_outputs(
         progress: called with the number of windows just done.
 
     Raises:
-        ValueError: for a plan without the unshifted image, a network that fails, or a comparison
-            that does not return two tensors (B,).
+        ValueError: for a plan without the unshifted image or with several sizes, a network that
+            fails or whose output is not by batch, or a comparison that does not return two tensors
+            (B,) of numbers.
 
     Examples:
         A detector's one box (x0, y0, x1, y1) for each image, which ought to move along; the mean
@@ -135,53 +149,129 @@ def compare_outputs(
         >>> compare_outputs(detector, torch.zeros(3, 1, 8, 8), sweep, corners).estimate().value
         0.5
     """
+    named = _named("compare_outputs", model, images, sweep, names)
+    settings = choose(
+        model, sweep, images[0], len(images), batch=batch, precision=precision,
+        memory_format=memory_format, compile=compile, device=device,
+    )  # fmt: skip
+    forward = Forward(model, settings)
+    above = np.full((len(images), len(sweep.plan)), np.nan)
+    below = above.copy()
+    unshifted: Any = None
+    for number, rows, outputs in _shown(forward, images, sweep, named, scale, bias, progress):
+        if rows[0] == sweep.plan.origin:  # it is shown first; a copy, so that no more is kept
+            unshifted = _each(lambda tensor: tensor[0].clone(), outputs)
+        shifts = torch.from_numpy(sweep.plan.shifts_for(number)[rows]).double()
+        # A plan of groups may show the image at rest more than once.
+        moved = shifts.ne(0).any(1)
+        if not bool(moved.all()):
+            rows, shifts = rows[moved.numpy()], shifts[moved]
+            outputs = _picked(outputs, moved.nonzero()[:, 0].to(forward.device))
+        if len(rows):
+            found = comparison(unshifted, outputs, shifts.to(forward.device))
+            above[number, rows], below[number, rows] = _checked(found, len(rows), named[number])
+    return Compared(sweep, named, above, below)
+
+
+def _named(
+    what: str,
+    model: Callable[[Tensor], Any],
+    images: Images,
+    sweep: Sweep,
+    names: Sequence[str] | None,
+) -> tuple[str, ...]:
+    """The images' names, once all is such that it can be held against the unshifted image."""
     refuse_training(model)
     count = len(images)
     named = tuple(str(number) for number in range(count)) if names is None else tuple(names)
     if not count or len(named) != count:
-        raise ValueError(
-            f"compare_outputs: expected as many images as names, got {count} and {len(named)}"
-        )
+        raise ValueError(f"{what}: expected as many images as names, got {count} and {len(named)}")
+    if len(set(named)) != count:
+        raise ValueError(f"{what}: expected distinct names, got the same one twice")
+    if sweep.plan.images not in (None, count):
+        raise ValueError(f"{what}: expected {sweep.plan.images} images by the plan, got {count}")
     if not sweep.plan.has_origin:
-        raise ValueError("compare_outputs: expected a plan with the shift (0, 0), got one without")
-    settings = choose(
-        model, sweep, images[0], count, batch=batch, precision=precision,
-        memory_format=memory_format, compile=compile, device=device,
-    )  # fmt: skip
-    forward = Forward(model, settings)
-    above = np.full((count, len(sweep.plan)), np.nan)
-    below = above.copy()
-    unshifted: Any = None
+        raise ValueError(f"{what}: expected a plan with the shift (0, 0), got one without; add it")
+    if sweep.plan.growth.any():
+        raise ValueError(
+            f"{what}: expected a plan of shifts alone, got one of several sizes; take grid or line"
+        )
+    return named
+
+
+def _shown(
+    forward: Forward,
+    images: Images,
+    sweep: Sweep,
+    names: Sequence[str],
+    scale: Colour | None,
+    bias: Colour | None,
+    progress: Callable[[int], object] | None,
+) -> Iterator[tuple[int, Integers, Any]]:
+    """Yields an image's number, some of its shifts' numbers, and what the network says of them."""
+    settings = forward.settings
+    most = settings.batch
     for pieces, filled, buffer in fill_batches(
-        sweep, read_ahead(images, range(count), forward.device), settings.batch,
+        sweep, read_ahead(images, range(len(images)), forward.device), settings.batch,
         lambda _: sweep.plan.order, forward.device, forward.dtype, settings.layout,
         scale=scale, bias=bias,
     ):  # fmt: skip
         windows = buffer if forward.full else buffer[:filled]
-        outputs = forward.outputs(windows, named[pieces[0].image])
+        outputs, most = _in_parts(forward, windows, names[pieces[0].image], most)
         done = 0
         for piece in pieces:
-            rows = piece.rows
-            own = _sliced(outputs, slice(done, done + len(rows)))
-            done += len(rows)
-            if rows[0] == sweep.plan.origin:  # it is shown first; a copy, so that no more is kept
-                unshifted = tree_map(lambda t: t[0].clone(), own)
-                rows, own = rows[1:], _sliced(own, slice(1, None))
-            if not len(rows):
-                continue
-            shifts = torch.from_numpy(sweep.plan.shifts_for(piece.image)[rows]).double()
-            found = comparison(unshifted, own, shifts.to(forward.device))
-            above[piece.image, rows], below[piece.image, rows] = _checked(found, len(rows))
+            part = slice(done, done + len(piece.rows))
+            yield piece.image, piece.rows, _picked(outputs, part)
+            done = part.stop
         if progress is not None:
             progress(filled)
-    return Compared(sweep, named, above, below)
 
 
-def _sliced(outputs: Any, part: slice) -> Any:
-    return tree_map(lambda tensor: tensor[part] if isinstance(tensor, Tensor) else tensor, outputs)
+def _in_parts(forward: Forward, windows: Tensor, name: str, most: int) -> tuple[Any, int]:
+    """Outputs of a batch, shown at most `most` windows at a time; fewer where they do not fit."""
+    while True:
+        try:
+            parts = [_by_batch(forward, part, name) for part in torch.split(windows, most)]
+        except OutOfMemoryError as error:
+            if most == 1:
+                raise ValueError(
+                    f"outputs: out of memory on a single window of {name}; take another device"
+                ) from error
+            most = max(1, most // 2)
+            if forward.device.type == "cuda":
+                torch.cuda.empty_cache()
+            continue
+        if len(parts) == 1:
+            return parts[0], most
+        return tree_map(lambda t, *ts: torch.cat((t, *ts)) if _is(t) else t, *parts), most
 
 
-def _checked(found: Any, count: int) -> tuple[Floats, Floats]:
+def _by_batch(forward: Forward, windows: Tensor, name: str) -> Any:
+    outputs = forward.outputs(windows, name)
+    shapes = [tuple(leaf.shape) for leaf in tree_leaves(outputs) if _is(leaf)]
+    wrong = [shape for shape in shapes if shape[:1] != (len(windows),)]
+    if wrong or not shapes:
+        raise ValueError(
+            f"outputs: expected tensors ({len(windows)}, ...) from the network, got "
+            f"{wrong[0] if wrong else type(outputs).__name__}; wrap it in a function that returns "
+            "them"
+        )
+    return outputs
+
+
+def _is(leaf: object) -> bool:
+    return isinstance(leaf, Tensor)
+
+
+def _each(function: Callable[[Tensor], Tensor], outputs: Any) -> Any:
+    return tree_map(lambda leaf: function(leaf) if _is(leaf) else leaf, outputs)
+
+
+def _picked(outputs: Any, part: slice | Tensor) -> Any:
+    return _each(lambda tensor: tensor[part], outputs)
+
+
+def _checked(found: Any, count: int, name: str) -> tuple[Floats, Floats]:
     try:
         above, below = (torch.as_tensor(part).double().cpu().numpy() for part in found)
         if above.shape != (count,) or below.shape != (count,):
@@ -190,6 +280,12 @@ def _checked(found: Any, count: int) -> tuple[Floats, Floats]:
         raise ValueError(
             f"compare_outputs: expected the comparison to return two tensors ({count},), got {error}"
         ) from error
+    # NaN would be taken for an image at rest, and left out of the numerators only.
+    if not ((above > -np.inf) & (below >= 0) & (below < np.inf)).all():
+        raise ValueError(
+            "compare_outputs: expected numerators that are numbers over finite denominators >= 0, "
+            f"got others for {name}; does the network answer with NaN?"
+        )
     return above, below
 
 
@@ -199,21 +295,33 @@ def _checked(found: Any, count: int) -> tuple[Floats, Floats]:
 def map_agreement(stride: int = 1, *, circular: bool = False) -> Comparison:
     """Compares maps of class scores: the share of pixels that get the same class.
 
-    For outputs (B, K, h', w'), with K classes.
+    For outputs (B, K, h', w'), with K >= 2 classes.
 
     Args:
         stride: pixels of the input to a pixel of the map; shifts have to be multiples of it.
         circular: whether what leaves the map on one side enters it on the other; otherwise only
             the part that both maps show is compared.
 
+    Raises:
+        ValueError: for a stride that is not above 0; when called, for other outputs, NaN, or other shifts.
+
     References:
         Rojas-Gomez et al., Learnable polyphase sampling (NeurIPS 2022), section 5: mASSC.
     """
+    _refuse_geometry("map_agreement", stride)
 
     def compare(unshifted: Tensor, shifted: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
+        _refuse_other("map_agreement", shifted)
+        if shifted.shape[1] < 2:
+            raise ValueError(
+                "map_agreement: expected scores of K >= 2 classes, (B, K, h, w), got "
+                f"{tuple(shifted.shape)}; add a map of zeros for the other class of two"
+            )
+        if bool(shifted.isnan().any() | unshifted.isnan().any()):
+            raise ValueError("map_agreement: expected scores, got NaN")
         classes, moved = unshifted.argmax(0)[None], shifted.argmax(1)[:, None]
         agree, all_of_them = [], []
-        for one, (dy, dx) in zip(moved, _whole(shifts / stride, stride), strict=True):
+        for one, (dy, dx) in zip(moved, _whole(shifts, stride), strict=True):
             before, after = _overlap(classes, one, dy, dx, circular, 0)
             agree.append((before == after).sum())
             all_of_them.append(before.numel())
@@ -234,11 +342,16 @@ def squared_error(stride: float = 1, *, circular: bool = False, margin: int = 0)
             the part that both show is compared.
         margin: pixels of the output left out at each of its edges, unless `circular`.
 
+    Raises:
+        ValueError: for a stride or margin out of range; when called, for other outputs.
+
     References:
         Karras et al., Alias-free generative adversarial networks (NeurIPS 2021), appendix E.3.
     """
+    _refuse_geometry("squared_error", stride, margin)
 
     def compare(unshifted: Tensor, shifted: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
+        _refuse_other("squared_error", shifted)
         errors, pixels = [], []
         for one, by in zip(shifted, shifts / stride, strict=True):
             before, after = _aligned(unshifted.double(), one.double(), by, circular, margin)
@@ -254,19 +367,37 @@ def similarity(
 ) -> Comparison:
     """Compares images by a function of two of them, such as `psnr()` or an SSIM; a mean over pairs.
 
+    Pairs that have no pixel in common count for nothing.
+
     Args:
         measure: of the moved output and the moved input's, (C', h', w') float64 on the CPU.
         stride: as in `squared_error`.
         circular: as in `squared_error`.
         margin: as in `squared_error`.
+
+    Raises:
+        ValueError: as `squared_error`.
+
+    Examples:
+        `structural_similarity` of scikit-image takes its place like this, for values in [0, 1]:
+
+        >>> def ssim(image, other):
+        ...     from skimage.metrics import structural_similarity
+        ...     return structural_similarity(
+        ...         image.numpy(), other.numpy(), data_range=1, channel_axis=0)
+        >>> comparison = similarity(ssim, circular=True)
     """
+    _refuse_geometry("similarity", stride, margin)
 
     def compare(unshifted: Tensor, shifted: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
-        found = []
+        _refuse_other("similarity", shifted)
+        found, counted = [], []
         for one, by in zip(shifted, shifts / stride, strict=True):
             before, after = _aligned(unshifted.double(), one.double(), by, circular, margin)
-            found.append(measure(before.cpu(), after.cpu()))
-        return torch.tensor(found), torch.ones(len(found))
+            some = before.numel() > 0
+            found.append(float(measure(before.cpu(), after.cpu())) if some else 0.0)
+            counted.append(float(some))
+        return torch.tensor(found, dtype=torch.float64), torch.tensor(counted)
 
     return compare
 
@@ -275,8 +406,11 @@ def relative_difference(
     unshifted: Tensor, shifted: Tensor, shifts: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Compares outputs (B, ...) that ought not to move: sum of |difference| over that of |output|."""
-    apart = (shifted - unshifted).abs().flatten(1).sum(1)
-    return apart, unshifted.abs().sum().expand(len(shifted))
+    _refuse_other("relative_difference", shifted, ndim=None)
+    rest = unshifted.double()
+    # One at a time, so that a sum is the same in every batch.
+    apart = [(one - rest).abs().sum() for one in shifted.double()]
+    return torch.stack(apart), rest.abs().sum().expand(len(apart))
 
 
 def psnr(value_range: float = 2.0) -> Similarity:
@@ -284,7 +418,15 @@ def psnr(value_range: float = 2.0) -> Similarity:
 
     Args:
         value_range: largest minus smallest value that an image may have, 2 for [-1, 1].
+
+    Raises:
+        ValueError: for a range that is not above 0.
+
+    Examples:
+        >>> round(psnr(1.0)(torch.zeros(1, 2, 2), torch.full((1, 2, 2), 0.1)), 3)
+        20.0
     """
+    _refuse_range("psnr", value_range)
 
     def measure(image: Tensor, other: Tensor) -> float:
         return _decibels(float((image - other).double().square().mean()), value_range)
@@ -302,7 +444,11 @@ def equivariance_psnr(compared: Compared, value_range: float = 2.0) -> Estimate:
     Returns:
         20 log10(range) - 10 log10(mean squared error), infinite for no error at all; the bounds of
         its interval are those of the error.
+
+    Raises:
+        ValueError: for a range that is not above 0.
     """
+    _refuse_range("equivariance_psnr", value_range)
     found = compared.estimate()
 
     def turned(error: float | None) -> float | None:
@@ -331,17 +477,17 @@ class Reconstructed:
 
     @property
     def change(self) -> Floats:
-        """(N,) the largest change of quality by a shift."""
-        rest = self.quality[:, self.origin : self.origin + 1]
-        largest: Floats = np.abs(self.quality - rest).max(1)
+        """(N,) the largest change of quality by a shift, none from infinite to infinite."""
+        rest = self.quality[:, [self.origin]]
+        with np.errstate(invalid="ignore"):
+            largest: Floats = np.where(self.quality == rest, 0, np.abs(self.quality - rest)).max(1)
         return largest
 
     def estimate(self) -> Estimate:
         """The mean over images of the largest change, with its 95 % interval."""
-        return estimate((self.change, np.ones(len(self.names))))
+        return _pooled(self.change, np.ones(len(self.names)))
 
 
-@torch.inference_mode()
 def reconstruction_change(
     model: Model,
     images: Images,
@@ -352,6 +498,10 @@ def reconstruction_change(
     names: Sequence[str] | None = None,
     scale: Colour | None = None,
     bias: Colour | None = None,
+    batch: int | Literal["auto"] = "auto",
+    precision: Precision = "auto",
+    device: torch.device | str | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Reconstructed:
     """Measures how much the quality of a reconstruction depends on where the content lies.
 
@@ -360,62 +510,90 @@ def reconstruction_change(
         images: N inputs, as in `evaluate`.
         targets: N images `(C', H, W)` of the inputs' sizes: what ought to come out, moved along.
         sweep: as in `evaluate`; its plan has to hold the unshifted image.
-        measure: similarity of an output and its target, (C', h, w) float64; by default `psnr()`.
+        measure: similarity of an output and its target, (C', h, w) float64 on the CPU; by default
+            `psnr()`, whose change is the same for every range of values.
         names: of the images, by default their numbers.
         scale: of the inputs, as in `evaluate`; targets are taken as they are.
         bias: of the inputs.
+        batch: as in `evaluate`.
+        precision: as in `evaluate`.
+        device: as in `evaluate`.
+        progress: called with the number of windows just done.
 
     Raises:
-        ValueError: for a plan without the unshifted image, or targets that do not match.
+        ValueError: for a plan without the unshifted image or with several sizes, a network that
+            fails, targets that do not match, or a measure that is not a number.
 
     References:
         Chaman & Dokmanic, Truly shift-equivariant convolutional neural networks with adaptive
         polyphase upsampling (2021): change of PSNR under shifts.
     """
-    refuse_training(model)
     measure = measure or psnr()
-    count = len(images)
-    named = tuple(str(number) for number in range(count)) if names is None else tuple(names)
-    if not sweep.plan.has_origin:
-        raise ValueError("reconstruction_change: expected a plan with the shift (0, 0)")
-    if len(targets) != count or len(named) != count or not count:
+    named = _named("reconstruction_change", model, images, sweep, names)
+    if len(targets) != len(images):
         raise ValueError(
-            f"reconstruction_change: expected as many targets and names as images, got {count}, "
-            f"{len(targets)} and {len(named)}"
+            f"reconstruction_change: expected as many targets as images, got {len(targets)} and "
+            f"{len(images)}"
         )
-    settings = choose(model, sweep, images[0], count)
+    settings = choose(
+        model, sweep, images[0], len(images), batch=batch, precision=precision, device=device
+    )
     forward = Forward(model, settings)
-    rows = np.arange(len(sweep.plan))
-    quality = np.empty((count, len(rows)))
-    for number in range(count):
-        source, target = (
-            sweep.prepare(images[number], number),
-            sweep.prepare(targets[number], number),
-        )
-        for first in range(0, len(rows), settings.batch):
-            part = rows[first : first + settings.batch]
-            output = forward.outputs(source.windows(part, scale=scale, bias=bias), named[number])
-            wanted = target.windows(part)
-            if tuple(output.shape) != tuple(wanted.shape):
-                raise ValueError(
-                    f"reconstruction_change: expected outputs {tuple(wanted.shape)}, as the targets "
-                    f"are, got {tuple(output.shape)}"
-                )
-            for row, got, want in zip(
-                part, output.cpu().double(), wanted.cpu().double(), strict=True
-            ):
-                quality[number, row] = measure(got, want)
+    quality = np.empty((len(images), len(sweep.plan)))
+    for number, rows, output in _shown(forward, images, sweep, named, scale, bias, progress):
+        if rows[0] == sweep.plan.origin:  # the first of an image
+            target = sweep.prepare(targets[number].cpu(), number)
+        wanted = target.windows(rows)
+        if not isinstance(output, Tensor) or output.shape != wanted.shape:
+            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise ValueError(
+                f"reconstruction_change: expected outputs {tuple(wanted.shape)}, as the targets "
+                f"are, got {got}"
+            )
+        pairs = zip(output.cpu().double(), wanted.double(), strict=True)
+        quality[number, rows] = [measure(one, other) for one, other in pairs]
+        if np.isnan(quality[number, rows]).any():
+            raise ValueError(
+                f"reconstruction_change: expected a measure that is a number, got NaN for "
+                f"{named[number]}; does the network answer with NaN?"
+            )
     return Reconstructed(named, quality, sweep.plan.origin)
 
 
 # -- putting the two beside one another -----------------------------------------------------------
 
 
-def _whole(steps: Tensor, stride: float) -> list[tuple[int, int]]:
-    if not bool((steps == steps.round()).all()):
+def _refuse_geometry(what: str, stride: float, margin: int = 0) -> None:
+    if not 0 < stride < math.inf:
+        raise ValueError(f"{what}: expected a stride > 0 pixels, got {stride}")
+    if not isinstance(margin, int) or margin < 0:
+        raise ValueError(f"{what}: expected a margin of whole pixels >= 0, got {margin}")
+
+
+def _refuse_other(what: str, outputs: Any, ndim: int | None = 4) -> None:
+    """Raises ValueError for outputs that are no tensor, or not of so many dimensions."""
+    if not isinstance(outputs, Tensor) or outputs.ndim != (ndim or outputs.ndim):
+        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ValueError(
+            f"{what}: expected outputs {'(B, C, h, w)' if ndim else '(B, ...)'}, got {got}; wrap "
+            "the network in a function that returns such"
+        )
+
+
+def _refuse_range(what: str, value_range: float) -> None:
+    if not 0 < value_range < math.inf:
+        raise ValueError(f"{what}: expected a range of values > 0, got {value_range}")
+
+
+def _whole(shifts: Tensor, stride: int) -> list[tuple[int, int]]:
+    """The shifts in pixels of the map."""
+    steps = shifts / stride
+    between = (steps != steps.round()).any(1)
+    if bool(between.any()):
+        dy, dx = shifts[between][0].tolist()
         raise ValueError(
             f"map_agreement: expected shifts that are multiples of the map's stride, {stride}, got "
-            "others; take a plan of such a spacing"
+            f"({dy:g}, {dx:g}); take a plan of such a spacing"
         )
     return [(int(dy), int(dx)) for dy, dx in steps.tolist()]
 

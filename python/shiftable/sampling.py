@@ -1,4 +1,4 @@
-"""The mean of a finite population, from a sample without replacement that may be looked at any time."""
+"""The mean of a finite population, from a sample without replacement looked at any time."""
 
 import math
 import random
@@ -150,7 +150,7 @@ def shuffled(population: int, seed: int) -> Iterator[int]:
         [0, 1, 2, 3, 4]
     """
     # Fisher and Yates' shuffle, of which only the places that differ from their number are kept.
-    draw = random.Random(seed)
+    draw = random.Random(seed)  # whose random() alone Python promises to repeat
     moved: dict[int, int] = {}
     for left in range(population, 0, -1):
         place = int(draw.random() * left)

@@ -1,6 +1,6 @@
 """Each operator in plain numpy: slow, obvious, the only reference. Never imported by the package."""
 
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 

@@ -36,14 +36,18 @@ def test_a_test_passes_or_names_each_limit_that_is_not_kept():
     with pytest.raises(AssertionError) as failed:
         assert_metrics(shaky, min_consistency=0.9, max_mac=0.1, max_top1_change=0.6)
     assert str(failed.value).splitlines() == [
-        "sweep: consistency: expected at least 90.00 %, got 60.00 % [60.00 %, 60.00 %]",
-        "sweep: mean absolute change: expected at most 0.1000, got 0.2000 [0.2000, 0.2000]",
+        "sweep: consistency: expected at least 90.00 %, but the lower bound is 60.00 %, of "
+        "60.00 % [60.00 %, 60.00 %]",
+        "sweep: mean absolute change: expected at most 0.1000, but the upper bound is 0.2000, of "
+        "0.2000 [0.2000, 0.2000]",
     ]
 
 
 def test_it_is_the_bound_that_counts():
     mixed = outcome_of([STEADY] * 5 + [SHAKY] * 5)  # 80 %, and far less with less luck
-    with pytest.raises(AssertionError, match=r"at least 75\.00 %, got 80\.00 % \[6"):
+    with pytest.raises(
+        AssertionError, match=r"at least 75\.00 %, but the lower bound is 6.*80\.00 %"
+    ):
         assert_metrics(mixed, min_consistency=0.75)
     assert_metrics(mixed, min_consistency=0.6)
 
@@ -77,6 +81,8 @@ def test_what_is_not_known_is_not_kept(models, limits, message):
     [
         ({"min_wobble": 1}, "unknown metric 'wobble'; known: top1_change"),
         ({"least_mac": 1}, "expected min_METRIC or max_METRIC, got 'least_mac'"),
+        ({"max_top1_change": 5}, "expected a share from 0 to 1 for top1_change, got 5"),
+        ({}, "expected a limit, got none"),
     ],
 )
 def test_rejects_limits(limits, message):
@@ -102,17 +108,17 @@ def test_exit_codes(stored):
     bad = stored("check", "run", "--max-top1-change", "0.7", "--min-accuracy", "0.5")
     assert bad.returncode == 1
     assert re.search(
-        r"^FAILED  circular: P\(top-1 change\): expected at most 70.00 %, got 72.22 % \[",
+        r"^FAILED  circular: P\(top-1 change\): expected at most 70.00 %, but the upper bound is 72.22 %",
         bad.stdout,
         re.M,
     )
-    assert re.search(r"^ok +circular: accuracy: kept at least 50.00 %", bad.stdout, re.M)
+    assert re.search(r"^ok +circular: accuracy: at least 50.00 %", bad.stdout, re.M)
 
 
 def test_annotations(stored):
     bad = stored("check", "run", "--max", "mac=0.0", "--github")
     (told,) = [text for text in bad.stdout.splitlines() if text.startswith("::error ")]
-    assert told.startswith("::error title=shiftable, mac::circular: mean absolute change: expected")
+    assert told.startswith("::error title=shiftable mac::circular: mean absolute change: expected")
     shares = stored("check", "run", "--max-top1-change", "0.1", "--github").stdout
     assert "10.00 %25" in shares
 
@@ -146,11 +152,21 @@ def test_comparison(stored):
             "no sweep 'crop' in run; it has circular",
         ),
         (["check", "nowhere", "--max-mac", "1"], "nowhere is not a run"),
-        (["compare", "run", "other"], "no sweep of the same shifts and images in common"),
+        (["compare", "run", "other"], "circular: plan.shifts: "),
+        (
+            ["check", "run", "--against", "other", "--sweep", "circular", "--max-mac", "1"],
+            "cannot be compared: circular: plan",
+        ),
+        (
+            ["check", "run", "--against", "embedded", "--max-mac", "1"],
+            "has no sweep 'circular', it has embed",
+        ),
+        (["check", "run", "--max-top1-change", "5"], "expected a share from 0 to 1"),
     ],
 )
 def test_mistakes_are_one_line(stored, arguments, message):
     assert stored(*options(shifts="grid:1", out="other")).returncode == 0
+    assert stored(*options(shifts="grid:1", protocol="embed", out="embedded")).returncode == 0
     done = stored(*arguments)
     assert done.returncode == 2
     assert message in done.stderr

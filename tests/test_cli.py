@@ -246,6 +246,19 @@ def test_a_run_is_never_mixed_with_another(run, place, changes, message):
     assert files(place / "run") == before
 
 
+def test_another_code_is_another_network(run, place):
+    (place / "mine.py").write_text("def net(x): return x.flatten(1)[:, :3]\n")
+    arguments = options(model="mine:net", labels=None)
+    assert run(*arguments).returncode == 0
+    (place / "run" / "circular" / "part-00000.parquet").unlink()
+    (place / "mine.py").write_text("def net(x): return -x.flatten(1)[:, :3]\n")
+    assert "another model: " in run(*arguments).stderr
+
+
+def test_one_folder_is_no_class(run):
+    assert "expected a folder for each class" in run(*options(labels="folders")).stderr
+
+
 def test_two_processes_do_not_write_to_one_run(run, place):
     assert run(*options()).returncode == 0
     writing = place / "run" / "circular" / "part-00000.parquet.partial"

@@ -97,6 +97,18 @@ def test_a_frozen_batch_is_not_split():
         list(answered(forward, IMAGES, SWEEP, split=False))
 
 
+def test_a_network_may_use_the_memory_of_its_answer_again():
+    toy, kept = answers({(0, 1): B, (1, 1): B, (-1, 0): B}, A), torch.empty(4, 3)
+
+    def model(windows):
+        found = toy(windows)
+        return kept[: len(found)].copy_(found)
+
+    found = evaluate(model, IMAGES, SWEEP, batch=4)
+    wanted = evaluate(toy, IMAGES, SWEEP, batch=4)
+    assert (found.top == wanted.top).all()
+
+
 def test_batches_are_full_across_images():
     network = Convolution().eval()
     evaluate(network, photos(), CROP, batch=16, memory_format="channels_last")

@@ -16,7 +16,7 @@ from shiftable import (
     random_groups,
     random_pairs,
 )
-from shiftable.answers import Answers
+from shiftable.answers import Answers, comparisons
 from toys import SIDE, answers, bright_pixel
 
 A, B = [0.6, 0.3, 0.1], [0.2, 0.7, 0.1]  # two answers over three classes
@@ -113,7 +113,8 @@ def test_streaming_equals_looking_at_everything_at_once(plan, classes, batch):
 def test_memory_does_not_grow_with_the_plan():
     """Of a grid, probabilities of little more than one row of shifts are kept."""
     plan = grid(30)
-    answers_ = Answers(plan, -1, 10, torch.device("cpu"))
+    place = torch.device("cpu")
+    answers_ = Answers(plan, comparisons(plan, place), -1, 10, place)
     most = 0
     for logits in torch.randn(len(plan), 10).split(16):
         answers_.add(logits)

@@ -12,6 +12,7 @@ from shiftable import (
     evaluate,
     grid,
     line,
+    listed,
     metrics,
     random_groups,
     random_pairs,
@@ -151,14 +152,13 @@ def test_consistency_given_correct_pools_the_sums():
 
 
 def test_degradation_is_pooled():
-    # Unshifted right for images 0 (always right) and 1 (right at rest only): 2; over all shifts
-    # 1 and 1/5.
     outcome = outcome_of(line(2), {(0, 0): A}, labels=(0,))
     assert metrics.summary(outcome)["degradation"].value == pytest.approx(0)
     table = {(0, 0): B}
-    both = outcome_of(line(2), table, labels=(1, 1, 0))  # the third is wrong unshifted: 4/5 gained
+    both = outcome_of(line(2), table, labels=(1, 1, 0))
     value = metrics.summary(both)["degradation"].value
-    assert value == pytest.approx((2 * (1 - 1 / 5) - 4 / 5) / 2)
+    # Two are right at rest only and lose all; the third is right elsewhere only and gains all.
+    assert value == pytest.approx((1 + 1 - 1) / 2)
 
 
 def test_by_distance_counts_the_unshifted_image_within():
@@ -280,6 +280,20 @@ def test_variance_ratio_by_hand():
     assert metrics.variance_ratio(outcome_of(line(2), {}, labels=(0, 0))).value == 1
     assert metrics.variance_ratio(outcome_of(random_pairs(2, 1), {})).value is None
     assert metrics.variance_ratio(outcome_of(line(2), {})).value is None  # of one image
+    # Of two images, a resample may be of none; it says nothing.
+    two = metrics.variance_ratio(next(split(outcome, slice(0, 2))))
+    assert two.high < 100
+
+
+def test_lines_in_any_order_and_with_gaps():
+    gaps = outcome_of(listed([(0, 0), (0, 3), (0, 4)]), {(0, 4): B})
+    assert metrics.summary(gaps)["flip_rate"].value == 1
+    table = {(0, -1): [0.5, 0.3, 0.2], (0, 1): [0.2, 0.3, 0.5]}
+    orders = [
+        metrics.summary(outcome_of(listed(shifts), table))["zipf_distance"].value
+        for shifts in ([(0, -1), (0, 0), (0, 1)], [(0, 0), (0, 1), (0, -1)])
+    ]
+    assert orders[0] == pytest.approx(orders[1])
 
 
 def test_interval_is_over_images():
@@ -309,8 +323,27 @@ def test_a_difference_is_of_the_same_images():
     assert opposite.high - opposite.low > 1.5 * (alone.high - alone.low)
 
 
-def test_a_difference_leaves_out_what_either_lacks():
-    found = difference((np.array([1.0, 0, 1]), np.array([1.0, 0, 1])), (np.zeros(3), np.ones(3)))
+def test_a_difference_is_of_the_two_values():
+    """Also where one network is never right on an image, which is (0, 0) for some metrics."""
+    first = [[1, 0, 0], [1, 0, 0], [1, 1, 1], [1, 1, 1]]
+    second = [[0, 0, 0], [0, 0, 0], [1, 1, 1], [1, 1, 0]]
+    found = []
+    for right in (first, second):
+        made = iter(right)
+        outcome = evaluate(
+            lambda x, made=made: torch.tensor([[1.0 - ok, ok] for _ in range(len(x) // 3) for ok in next(made)]),
+            [bright_pixel()] * 4, Sweep("circular", line(1), (SIDE, SIDE)), [1] * 4, batch=12,
+        )  # fmt: skip
+        found.append(metrics.terms(outcome, ["consistency_given_correct"]))
+    one, two = (terms["consistency_given_correct"] for terms in found)
+    wanted = estimate(one).value - estimate(two).value
+    assert (estimate(one).value, estimate(two).value) == pytest.approx((0.6, 2 / 3))
+    assert difference(one, two).value == pytest.approx(wanted)
+
+
+def test_a_difference_leaves_out_what_both_lack():
+    lacking = np.array([1.0, 0, 1])
+    found = difference((lacking, lacking), (np.zeros(3), lacking))
     assert (found.value, found.images) == (1.0, 2)
     assert difference((np.zeros(2), np.zeros(2)), (np.zeros(2), np.ones(2))).value is None
     with pytest.raises(ValueError, match="the same images, got 2 and 3"):

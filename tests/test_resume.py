@@ -137,6 +137,36 @@ def test_a_mistake_is_told_on_every_rank(place):
         assert "taken exists and is no run" in errors
 
 
+def test_ranks_with_other_images_are_refused(place):
+    """As copies of a folder on two machines may differ."""
+    (place / "elsewhere").mkdir()
+    (place / "elsewhere" / "photos").mkdir()
+    for path in (place / "photos").iterdir():
+        Image.new("RGB", (20, 20)).save(place / "elsewhere" / "photos" / path.name)
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port()), "GLOO_SOCKET_IFNAME": "lo"}
+    processes = [
+        started(folder, str(place / "mixed"), WORLD_SIZE="2", RANK=str(rank), **where)
+        for rank, folder in enumerate((place, place / "elsewhere"))
+    ]
+    told = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [2, 2]
+    assert "rank 1: another network, images or version here: " in told[0][1]
+    assert not list((place / "mixed").glob("*/*.parquet"))
+
+
+def test_a_mistake_on_one_rank_stops_all(place):
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port()), "GLOO_SOCKET_IFNAME": "lo"}
+    empty = place / "empty"
+    empty.mkdir()
+    processes = [
+        started(folder, str(place / "never"), WORLD_SIZE="2", RANK=str(rank), **where)
+        for rank, folder in enumerate((place, empty))
+    ]
+    told = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [2, 2]
+    assert "rank 1: no image or folder at photos" in told[0][1]
+
+
 def test_torchrun(place):
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",

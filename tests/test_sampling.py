@@ -205,6 +205,9 @@ def test_sampling_to_a_width(run, place, metric, value):
     whole = json.loads((place / "all" / f"circular.{metric}.sample.json").read_text())
     assert whole["value"] == pytest.approx(value)
     assert whole["drawn"] == whole["cells"]
+    assert whole["forwards"] <= whole["full"]  # no window is shown twice
+    again = run(*arguments)
+    assert "run holds a run or this sample already" in again.stderr
 
 
 @pytest.mark.parametrize("metric", ["mac", "total_variation", "top1_change", "consistency"])

@@ -27,7 +27,8 @@ def manifest(sweep, **changes):
         "name": "circular", "digest": sweep.digest, "part_images": 2, "images": images,
         "sweep": sweep.to_dict(),
     }  # fmt: skip
-    return {"model": {"name": "toy"}, "sweeps": [entry], "lower_precision": None, **changes}
+    about = {"model": {"name": "toy"}, "settings": {}, "lower_precision": None}
+    return {**about, "sweeps": [entry], **changes}
 
 
 SWEEP = Sweep("circular", grid(1), (SIDE, SIDE))
@@ -172,7 +173,7 @@ def test_a_full_disk_is_one_line(tmp_path):
     run = filled(tmp_path / "run")
     stored = run.sweeps["circular"]
     stored.path(1).unlink()
-    stored.path(1).with_suffix(".parquet.partial").symlink_to("/dev/full")
+    store.partial_of(stored.path(1)).symlink_to("/dev/full")
     with pytest.raises(ValueError, match=r"cannot write .*: No space left on device"):
         stored.add(1, outcome_of(SWEEP, slice(2, 4)), "")
     assert stored.missing() == [1]

@@ -214,6 +214,7 @@ def test_neighbours_are_found_by_distance():
         assert (plan.shifts[after] if after >= 0 else None) == (
             wanted if wanted in plan.shifts else None
         )
+    assert (grid(1, spacing=1 / 3).neighbours >= 0).sum() == (grid(3).neighbours >= 0).sum()
     thirds = line(1, spacing=0.1)
     assert (thirds.neighbours >= 0).sum() == 2 * 20
 
@@ -271,6 +272,10 @@ def test_the_unshifted_image_comes_first():
         (lambda: by_image([[(0, 0)], [(0, 0), (1, 1)]]), "as many shifts for every image"),
         (lambda: by_image([[(0, 0)] * 3]), "divide 3"),
         (lambda: by_image([]), "as many shifts"),
+        (lambda: random_pairs(10.5, 3), "whole number of groups, got 10.5"),
+        (lambda: random_pairs(2, 5000, spacing=1e-6), "a million times"),
+        (lambda: random_groups(1, 2000, 100), "at most 1000 shifts in a group"),
+        (lambda: grid(2, step=float("inf")), "step > 0"),
     ],
 )
 def test_rejects_plans(make, message):

@@ -1,11 +1,10 @@
-"""What is kept of one image's probabilities, shift by shift, in memory that the plan's size does not set.
+"""What is kept of one image's probabilities, shift by shift.
 
 Two shifts are compared when the later one is seen; probabilities are let go of once no later shift
-is compared with theirs.
+is compared with theirs: of a grid a row is held at a time, of a grid at several sizes one of them.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,6 @@ class Comparisons:
     ranked: bool
 
 
-@lru_cache(maxsize=8)
 def comparisons(plan: Plan, device: torch.device) -> Comparisons:
     """Works out a plan's comparisons, once for all images."""
     neighbours = plan.neighbours
@@ -84,14 +82,21 @@ class Answers:
 
     Args:
         plan: of the sweep.
+        compared: what `comparisons` worked out for it.
         label: the true class, -1 where unknown.
         classes: K.
         device: where the probabilities are, and the answers until the end.
     """
 
-    def __init__(self, plan: Plan, label: int, classes: int, device: torch.device) -> None:
-        self._plan, self._label = plan, label
-        self._compared = comparisons(plan, device)
+    def __init__(
+        self,
+        plan: Plan,
+        compared: Comparisons,
+        label: int,
+        classes: int,
+        device: torch.device,
+    ) -> None:
+        self._plan, self._compared, self._label = plan, compared, label
         self._waiting: list[Tensor] = []
         self._added = self._seen = 0
         # Probabilities of place 0, and of all places from this one on.

@@ -27,6 +27,9 @@ class Limit:
             raise ValueError(f"unknown metric '{self.metric}'; known: {', '.join(METRICS)}")
         if (self.least is None) == (self.most is None):
             raise ValueError(f"expected a least or a most of {self.metric}, got both or none")
+        bound = self.most if self.least is None else self.least
+        if METRICS[self.metric].share and not -1 <= (bound or 0.0) <= 1:
+            raise ValueError(f"expected a share from 0 to 1 for {self.metric}, got {bound}")
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,11 @@ class Verdict:
                 "image, which has no interval; take more images"
             )
         low, high = shown(self.found.low), shown(self.found.high)
-        word = "kept" if self.kept else "expected"
-        return (
-            f"{self.sweep}: {what}: {word} {wanted}, got {shown(self.found.value)} [{low}, {high}]"
-        )
+        got = f"{shown(self.found.value)} [{low}, {high}]"
+        if self.kept:
+            return f"{self.sweep}: {what}: {wanted}, got {got}"
+        side, bound = ("lower", low) if self.limit.least is not None else ("upper", high)
+        return f"{self.sweep}: {what}: expected {wanted}, but the {side} bound is {bound}, of {got}"
 
 
 def verdicts(
@@ -148,6 +152,10 @@ def assert_metrics(outcomes: Outcomes, against: Outcomes | None = None, **named:
         >>> outcome = evaluate(steady, torch.zeros(3, 1, 8, 8), Sweep("circular", line(2), (8, 8)))
         >>> assert_metrics(outcome, min_consistency=0.9, max_top1_change=0.02)
     """
+    if not named:
+        raise ValueError(
+            "assert_metrics: expected a limit, got none; give e.g. max_top1_change=0.05"
+        )
     baseline = None if against is None else {"sweep": against}
     failed = [v for v in verdicts({"sweep": outcomes}, limits(**named), baseline) if not v.kept]
     if failed:

@@ -65,7 +65,16 @@ def choose(
             raise ValueError(f"evaluate: unknown {what} '{value}'; known: {', '.join(known)}")
     if batch != "auto" and (not isinstance(batch, int) or batch < 1):
         raise ValueError(f"evaluate: expected batch >= 1, got {batch}")
-    place = torch.device(device) if device is not None else device_of(model)
+    own = device_of(model)
+    place = torch.device(device) if device is not None else own
+    if (
+        isinstance(model, nn.Module)
+        and place.type != own.type
+        and any(True for _ in model.parameters())
+    ):
+        raise ValueError(
+            f"evaluate: expected the network on {place}, got it on {own}; move it by model.to(...)"
+        )
     if precision == "fp16" and place.type == "cpu":
         raise ValueError("evaluate: fp16 is for GPUs, got a CPU; take bf16")
     total = images * len(sweep.plan)

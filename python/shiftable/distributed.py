@@ -22,12 +22,14 @@ class Ranks:
         count: how many there are.
         local: its number on this machine.
         local_count: how many there are on this machine.
+        group: torch.distributed's, None if there is one process.
     """
 
     rank: int = 0
     count: int = 1
     local: int = 0
     local_count: int = 1
+    group: Any = None
 
     @property
     def first(self) -> bool:
@@ -49,10 +51,28 @@ class Ranks:
             except (ValueError, ImportError, OSError) as error:
                 told = [None, str(error)]
         with _lost():
-            dist.broadcast_object_list(told)
+            dist.broadcast_object_list(told, group=self.group)
         if told[1] is not None:
             raise ValueError(told[1])
         return told[0]  # type: ignore[no-any-return]
+
+    def each(self, make: Callable[[], Value]) -> Value:
+        """Returns on every rank what `make` returns there.
+
+        Raises:
+            ValueError: on every rank if one of them cannot.
+        """
+        if self.count == 1:
+            return make()
+        found, fault = None, None
+        try:
+            found = make()
+        except Exception as error:  # a user's module may raise anything
+            fault = (
+                str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            )
+        self.wait(fault)
+        return found  # type: ignore[return-value]
 
     def wait(self, fault: str | None = None) -> None:
         """Waits until every rank is here.
@@ -67,7 +87,7 @@ class Ranks:
         if self.count > 1:
             faults = [None] * self.count
             with _lost():
-                dist.all_gather_object(faults, fault)
+                dist.all_gather_object(faults, fault, group=self.group)
         for rank, text in enumerate(faults):
             if text is not None:
                 raise ValueError(f"rank {rank}: {text}" if self.count > 1 else text)
@@ -98,8 +118,9 @@ def ranks() -> Iterator[Ranks]:
         yield Ranks()
         return
     try:
-        # The first may wait for hours; one that dies is noticed at once, by its connection.
-        dist.init_process_group("gloo", timeout=timedelta(days=30))
+        dist.init_process_group("gloo", timeout=timedelta(minutes=10))
+        # Then one may wait for hours; one that dies is noticed at once, by its connection.
+        group = dist.new_group(timeout=timedelta(days=30))
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"cannot join the other ranks: {reason}") from error
@@ -109,6 +130,7 @@ def ranks() -> Iterator[Ranks]:
             count,
             int(os.environ.get("LOCAL_RANK", "0")),
             int(os.environ.get("LOCAL_WORLD_SIZE", str(count))),
+            group,
         )
     finally:
         dist.destroy_process_group()

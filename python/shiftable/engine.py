@@ -2,20 +2,14 @@
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from time import perf_counter
 from typing import Any, Literal, Protocol, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
-
-from shiftable.answers import Answers
-from shiftable.sweep import Sweep, fill_batches
 
 Model = Callable[[Tensor], Tensor]
 Colour = float | Sequence[float]
@@ -63,7 +57,7 @@ class Settings:
         return _LAYOUTS[self.memory_format]
 
 
-class OutOfMemoryError(Exception):
+class OutOfMemoryError(ValueError):
     """A forward pass did not fit in memory."""
 
 
@@ -125,7 +119,9 @@ class Forward:
         except Exception as error:
             shape = tuple(windows.shape)
             if is_out_of_memory(error):
-                raise OutOfMemoryError(f"a batch {shape}") from error
+                raise OutOfMemoryError(
+                    f"out of memory on a batch {shape}; take a smaller one, or another device"
+                ) from error
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(
                 f"evaluate: the network failed on a batch {shape} of {name}: {reason}"
@@ -151,7 +147,8 @@ class Forward:
                 f"evaluate: expected logits ({count}, K) with K >= 2 from the network, got "
                 f"{tuple(logits.shape)}; wrap it in a function that returns them"
             )
-        return logits.float()
+        # A copy: a network may use the memory of its answer again.
+        return logits.to(torch.float32, copy=True)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if not self._lower:

@@ -434,6 +434,11 @@ def _from_folders(found: Photographs) -> list[int]:
     if all(folder.isdecimal() for folder in folders):
         return [int(folder) for folder in folders]
     order = sorted(set(folders))
+    if len(order) == 1 and len(folders) > 1:
+        raise ValueError(
+            f"expected a folder for each class, got all images in '{order[0]}'; name it by the "
+            "number of its class, or give labels otherwise"
+        )
     return [order.index(folder) for folder in folders]
 
 

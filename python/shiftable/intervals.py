@@ -49,7 +49,7 @@ def difference(terms: Terms, others: Terms) -> Estimate:
 
     Args:
         terms: as in `estimate`.
-        others: those of the other network; images that either leaves out are left out.
+        others: those of the other network; an image with two zeros in both is left out.
     """
     if len(terms[0]) != len(others[0]):
         raise ValueError(
@@ -59,8 +59,8 @@ def difference(terms: Terms, others: Terms) -> Estimate:
 
 
 def _interval(terms: list[Terms], combined: Callable[[list[Sums]], Sums]) -> Estimate:
-    """A function of pooled ratios, over the images that contribute to every one of them."""
-    kept = np.logical_and.reduce([(above != 0) | (below != 0) for above, below in terms])
+    """A function of pooled ratios, over the images that contribute to any of them."""
+    kept = np.logical_or.reduce([(above != 0) | (below != 0) for above, below in terms])
     parts = [(above[kept], below[kept]) for above, below in terms]
     count = int(kept.sum())
     if not all(below.sum() > 0 for _, below in parts):

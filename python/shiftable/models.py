@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class Network:
         bias: term by channel, added after the factor.
         weights: SHA-256 of its parameters and buffers; None where they cannot be read.
         classes: names of the K classes, empty where unknown.
+        code: SHA-256 of what is known of how it computes: its structure as it prints itself, its
+            file, or the source file that it was made in.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Network:
     bias: tuple[float, float, float]
     weights: str | None = None
     classes: tuple[str, ...] = ()
+    code: str | None = None
 
     @property
     def mean_colour(self) -> tuple[float, ...]:
@@ -102,7 +106,8 @@ def load(
     size = size or found
     if size is None:
         raise ValueError(f"expected the input size of '{name}', got none; give it as --size")
-    return Network(name, model, size, _rgb(scale), _rgb(bias), digest, tuple(classes))
+    code = _code(name, kind, model)
+    return Network(name, model, size, _rgb(scale), _rgb(bias), digest, tuple(classes), code)
 
 
 def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
@@ -263,6 +268,20 @@ def _made(make: Callable[[], Model], name: str) -> Model:
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"{name}() failed: {type(error).__name__}: {reason}") from error
+
+
+def _code(name: str, kind: str, model: Model) -> str:
+    """SHA-256 of a network's structure, and of the file that it is from."""
+    digest = hashlib.sha256()
+    if isinstance(model, nn.Module):
+        digest.update(re.sub(r" at 0x[0-9a-f]+", "", repr(model)).encode())
+    source = Path(name) if Path(name).is_file() else None
+    if source is None and kind in sys.modules:  # package.module:attribute
+        found = getattr(sys.modules[kind], "__file__", None)
+        source = Path(found) if found else None
+    if source is not None and source.is_file():
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 def _digest(model: nn.Module) -> str:

@@ -4,6 +4,8 @@ A plan is one of three: the same listed shifts for every image, random groups of
 each image from a seed, or given groups of shifts by image.
 """
 
+import math
+import operator
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -37,6 +39,7 @@ Shifts = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 _MOST = 1_000_000  # shifts of a plan: more are a slip of the keyboard
+_LARGEST = 1000  # shifts of a group: each is held against each
 _MICRO = 1_000_000  # two shifts are the same where they agree to a millionth of a pixel
 
 
@@ -44,6 +47,14 @@ def _plain(value: float) -> int | float:
     """One spelling a number, so that equal plans have equal digests: whole ones are integers."""
     rounded = round(float(value), 6)
     return int(rounded) if rounded.is_integer() else rounded
+
+
+def _whole(what: str, value: int) -> int:
+    """A whole number, of whatever type."""
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise ValueError(f"expected a whole number of {what}, got {value}") from error
 
 
 def _array(shifts: Sequence[tuple[float, float]]) -> Shifts:
@@ -151,7 +162,7 @@ class ListedPlan(Plan):
             raise ValueError("expected finite shifts, got NaN or infinity")
         if len(set(zip(shifts, self.growth.tolist(), strict=True))) != len(shifts):
             raise ValueError("expected distinct shifts, got the same one twice")
-        if self.step <= 0:
+        if not 0 < self.step < math.inf:
             raise ValueError(f"expected a step > 0 between compared shifts, got {self.step}")
 
     def __len__(self) -> int:
@@ -248,6 +259,8 @@ class RandomPlan(Plan):
     kind = "random"
 
     def __post_init__(self) -> None:
+        for name in ("groups", "group", "seed"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
         object.__setattr__(self, "radius", _plain(self.radius))
         object.__setattr__(self, "spacing", _plain(self.spacing))
         if self.groups < 1 or self.group < 2 or self.groups * self.group > _MOST:
@@ -255,10 +268,13 @@ class RandomPlan(Plan):
                 f"expected >= 1 groups of >= 2 shifts, at most {_MOST} in all, got {self.groups} "
                 f"of {self.group}"
             )
-        if self.spacing <= 0 or self.radius < self.spacing or self.radius > 2**20:
+        if not 0 < self.spacing <= self.radius or self.radius / self.spacing > 2**20:
             raise ValueError(
-                f"expected a radius >= the spacing > 0, got {self.radius} and {self.spacing}"
+                "expected a radius >= the spacing > 0, a million times as large at most, got "
+                f"{self.radius} and {self.spacing}"
             )
+        if self.group > _LARGEST:
+            raise ValueError(f"expected at most {_LARGEST} shifts in a group, got {self.group}")
         if self.group > self._side**2:
             raise ValueError(
                 f"expected groups of distinct shifts, got {self.group} out of {self._side**2}"
@@ -326,12 +342,14 @@ class PlanByImage(Plan):
             tuple((_plain(dy), _plain(dx)) for dy, dx in shifts) for shifts in self.by_image
         )
         object.__setattr__(self, "by_image", plain)
+        object.__setattr__(self, "group", _whole("shifts in a group", self.group))
         counts = {len(shifts) for shifts in plain}
         if len(counts) != 1 or not 1 <= (count := max(counts)) <= _MOST:
             raise ValueError(f"expected as many shifts for every image, got {sorted(counts)}")
-        if self.group < 2 or count % self.group:
+        if not 2 <= self.group <= _LARGEST or count % self.group:
             raise ValueError(
-                f"expected groups of >= 2 shifts that divide {count}, got groups of {self.group}"
+                f"expected groups of 2 to {_LARGEST} shifts that divide {count}, got groups of "
+                f"{self.group}"
             )
         if not np.isfinite(self._all).all():
             raise ValueError("expected finite shifts, got NaN or infinity")
@@ -390,12 +408,13 @@ Extent = float | tuple[float, float]
 
 
 def _steps(what: str, extent: Extent, spacing: float = 1) -> list[float]:
-    """The multiples of `spacing` in a range."""
+    """The multiples of `spacing`, to a millionth of a pixel, in a range."""
     try:
+        spacing = _plain(spacing)
         first, last = extent if isinstance(extent, Sequence) else (-extent, extent)
         low, high = np.ceil(first / spacing - 1e-9), np.floor(last / spacing + 1e-9)
         count = high - low + 1
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise ValueError(
             f"{what}: expected a radius or (first, last) in pixels and a spacing > 0, got "
             f"{extent!r} and {spacing!r}"

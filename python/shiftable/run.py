@@ -1,6 +1,7 @@
 """Runs sweeps into a run directory: begins it or goes on with it, alone or with other ranks."""
 
 import hashlib
+import json
 import platform
 import re
 import subprocess
@@ -105,7 +106,7 @@ def run(
             sets to 1.
         part_images: images of a part, which is what a killed run may lose; by default about 16384
             rows, and an eighth of the images at most.
-        verify: whether to decode every image before the first part, so that a damaged one is found
+        verify: whether to decode every image first, so that a damaged one is found
             at once; otherwise only the files' headers are looked at, and each image is read once.
         ranks: this process among those that share the work, which give all the same arguments.
         started: called as a sweep begins here, with its name, its windows that are stored already,
@@ -131,6 +132,7 @@ def run(
         begun, missing = ranks.share(
             lambda: _begin(network, jobs, out, asked, device, own, part_images, verify, held)
         )
+        ranks.each(lambda: _refuse_another(network, jobs, part_images, begun))
         settings = Settings(**begun.manifest["settings"])
         torch.set_num_threads(settings.threads)
         try:
@@ -156,6 +158,18 @@ def run(
                 store.take_back(begun)
             raise
     return begun
+
+
+def _refuse_another(
+    network: Network, jobs: Sequence[Job], part_images: int | None, begun: Run
+) -> None:
+    """Every rank shows the run's own images to its own network, by its own versions."""
+    own = json.loads(json.dumps(_manifest(network, jobs, part_images)))
+    there = {key: begun.manifest[key] for key in own}
+    if own != there:
+        raise ValueError(
+            f"another network, images or version here: {store.first_difference(there, own)}"
+        )
 
 
 def _work(
@@ -225,8 +239,8 @@ def _part(
                 progress(0, 1)
     except OutOfMemoryError as error:
         raise ValueError(
-            f"out of memory on {error}, with which this run was begun; what is stored stays: free "
-            "some and run the same command again, or begin a new run with a smaller batch"
+            f"{str(error).partition(';')[0]}, with which this run was begun; what is stored stays: "
+            "free some and run the same command again, or begin a new run with a smaller batch"
         ) from error
     part = slice(numbers.start, numbers.stop)
     labels = np.array(job.images.labels[part], np.int64)
@@ -275,7 +289,14 @@ def _begin(
     """
     if len({job.name for job in jobs}) != len(jobs) or not jobs:
         raise ValueError(f"expected sweeps of distinct names, got {[job.name for job in jobs]}")
+    if part_images is not None and part_images < 1:
+        raise ValueError(f"expected part_images >= 1, got {part_images}")
     for job in jobs:
+        for name in job.images.names:
+            if not name.isprintable() and name.encode(errors="replace").decode() != name:
+                raise ValueError(
+                    f"expected names of images in UTF-8, got {name!r}; rename the file"
+                )
         if not re.fullmatch(r"\w[\w.-]*", job.name):
             raise ValueError(f"expected a sweep's name of letters, digits, _ . -, got '{job.name}'")
         if not len(job.images):
@@ -285,6 +306,10 @@ def _begin(
                 f"{job.name}: expected {job.sweep.plan.images} images by the plan, got "
                 f"{len(job.images)}"
             )
+        if verify:
+            with ThreadPoolExecutor() as pool:
+                for image in pool.map(job.images.__getitem__, range(len(job.images))):
+                    job.sweep.check((image.shape[1], image.shape[2]))
     there = store.exists(out)
     manifest = _manifest(network, jobs, part_images)
     if there:
@@ -300,10 +325,6 @@ def _begin(
         for job in jobs:
             for size in dict.fromkeys(job.images.image_sizes()):
                 job.sweep.check(size)
-            if verify:
-                with ThreadPoolExecutor() as pool:
-                    for image in pool.map(job.images.__getitem__, range(len(job.images))):
-                        job.sweep.check((image.shape[1], image.shape[2]))
         manifest |= _settings(network, jobs, asked, device, own)
     run = store.begin(out, manifest)
     held.enter_context(store.lock(out))
@@ -350,6 +371,7 @@ def _manifest(network: Network, jobs: Sequence[Job], part: int | None) -> dict[s
         "model": {
             "name": network.name,
             "weights": network.weights,
+            "code": network.code,
             "size": network.size,
             "scale": network.scale,
             "bias": network.bias,

@@ -40,22 +40,24 @@ class _Cells:
     Args:
         before: (C,) the shift, by its number in the plan.
         after: (C,) the shift it is compared with; the same where there is none.
-        value: of the probabilities (B, K) at both and the labels (B,).
+        value: of the classes (B,), or the probabilities (B, K), at both and the labels (B,).
         labelled: whether only images with a label count.
+        of_classes: whether it is of the classes.
     """
 
     before: Integers
     after: Integers
     value: Callable[[Tensor, Tensor, Tensor], Tensor]
     labelled: bool = False
+    of_classes: bool = True
 
 
 def _differs(before: Tensor, after: Tensor, _: Tensor) -> Tensor:
-    return (before.argmax(1) != after.argmax(1)).double()
+    return (before != after).double()
 
 
 def _agrees(before: Tensor, after: Tensor, _: Tensor) -> Tensor:
-    return (before.argmax(1) == after.argmax(1)).double()
+    return (before == after).double()
 
 
 def _follows(before: Tensor, after: Tensor, _: Tensor) -> Tensor:
@@ -68,7 +70,7 @@ def _varies(before: Tensor, after: Tensor, _: Tensor) -> Tensor:
 
 
 def _right(before: Tensor, _: Tensor, labels: Tensor) -> Tensor:
-    return (before.argmax(1) == labels).double()
+    return (before == labels).double()
 
 
 def _steps(plan: Plan, value: Callable[[Tensor, Tensor, Tensor], Tensor], once: bool) -> _Cells:
@@ -77,7 +79,7 @@ def _steps(plan: Plan, value: Callable[[Tensor, Tensor, Tensor], Tensor], once: 
     before, way = np.nonzero(neighbours >= 0)
     after = neighbours[before, way]
     kept = before < after if once else np.ones(len(before), bool)
-    return _Cells(before[kept], after[kept], value)
+    return _Cells(before[kept], after[kept], value, of_classes=value is _differs)
 
 
 def _pairs(plan: Plan) -> _Cells:
@@ -205,6 +207,7 @@ def sampled(
     if isinstance(network.model, torch.nn.Module) and how.get("device") is not None:
         network.model.to(how["device"])
     settings = choose(network.model, job.sweep, job.images[known[0]], len(job.images), **how)
+    path = None if out is None else _place(out, job.name, metric)
     look = _Look(Forward(network.model, settings), network, job, cells)
     sequence = ConfidenceSequence(len(known) * each, level, width)
     order = shuffled(len(known) * each, seed)
@@ -226,21 +229,36 @@ def sampled(
         len(known) * len(plan),
         seed,
     )
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+    if path is not None:
         about = {**asdict(found), "digest": job.sweep.digest, "images": job.images.identity()}
         about |= {"model": network.name, "weights": network.weights, "settings": asdict(settings)}
-        with replacing(out / f"{job.name}.{metric}.sample.json") as partial:
+        with replacing(path) as partial:
             partial.write_text(json.dumps(about, indent=1) + "\n")
     return found
 
 
+def _place(out: Path, sweep: str, metric: str) -> Path:
+    """Where the sample will be stored: found out before it is drawn."""
+    path = out / f"{sweep}.{metric}.sample.json"
+    if (out / "manifest.json").exists() or path.exists():
+        raise ValueError(f"{out} holds a run or this sample already; name a new folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the folder {out}: {error.strerror}") from error
+    return path
+
+
 class _Look:
-    """Looks at cells of several images at a time: each image is read once a look."""
+    """Looks at cells of several images at a time: each image is read once a look.
+
+    Where only classes count, those of windows that were shown are remembered.
+    """
 
     def __init__(self, forward: Forward, network: Network, job: Job, cells: _Cells) -> None:
         self._forward, self._network, self._job, self._cells = forward, network, job, cells
         self.forwards = 0
+        self._classes: dict[int, int] = {}  # by image * shifts + shift
 
     def values(self, images: Integers, cells: Integers) -> Floats:
         """Returns the value of each cell, in the order given."""
@@ -248,15 +266,26 @@ class _Look:
         wanted = np.unique(
             np.concatenate([np.stack([images, before]), np.stack([images, after])], axis=1), axis=1
         )
-        numbers = np.unique(images)
-        probabilities = torch.cat(list(self._shown(numbers.tolist(), wanted)))
-        places = wanted[0] * len(self._job.sweep.plan) + wanted[1]
+        shifts = len(self._job.sweep.plan)
+        new = np.array([p not in self._classes for p in (wanted[0] * shifts + wanted[1]).tolist()])
+        wanted = wanted[:, new]
+        places = wanted[0] * shifts + wanted[1]
+        shown = list(self._shown(np.unique(wanted[0]).tolist(), wanted))
+        labels = torch.tensor([self._job.images.labels[number] for number in images.tolist()])
 
         def at(rows: Integers) -> Tensor:
-            found = np.searchsorted(places, images * len(self._job.sweep.plan) + rows)
-            return probabilities[torch.from_numpy(found)]
+            asked = images * shifts + rows
+            if self._cells.of_classes:
+                return torch.tensor([self._classes[place] for place in asked.tolist()])
+            return probabilities[torch.from_numpy(np.searchsorted(places, asked))]
 
-        labels = torch.tensor([self._job.images.labels[number] for number in images.tolist()])
+        if self._cells.of_classes:
+            for part in shown:
+                classes = part.argmax(1).tolist()
+                self._classes.update(zip(places[: len(part)].tolist(), classes, strict=True))
+                places = places[len(part) :]
+        else:
+            probabilities = torch.cat(shown)
         return self._cells.value(at(before), at(after), labels).numpy()
 
     def _shown(self, numbers: Sequence[int], wanted: Integers) -> Iterator[Tensor]:
@@ -277,9 +306,10 @@ class _Look:
         ):
             name = self._job.images.names[pieces[0].image]
             logits = self._forward(buffer if self._forward.full else buffer[:filled], name)[:filled]
-            if not bool(logits.isfinite().all()):
+            probabilities = logits.softmax(1).cpu()
+            if bool(probabilities.isnan().any()):
                 raise ValueError(f"expected finite logits, got NaN or infinity for {name}")
             if not self.forwards:
                 check_labels(self._job.images.labels, logits.shape[1], self._job.images.names)
             self.forwards += filled
-            yield logits.softmax(1).cpu()
+            yield probabilities

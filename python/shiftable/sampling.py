@@ -129,7 +129,7 @@ class ConfidenceSequence:
         self.low = max([self.low, least, *below[-1:].tolist()])
         self.high = min([self.high, most, *above[:1].tolist()])
         if self.low > self.high:  # they contradict one another, as they may with 1 - level
-            self.low = self.high = min(max(self.mean, least), most)
+            self.low, self.high = max(self.high, least), min(self.low, most)
         # Points already refuted need no more bets, but for the nearest on either side.
         first = max(0, int(np.searchsorted(self._points, self.low)) - 1)
         last = int(np.searchsorted(self._points, self.high, "right")) + 1

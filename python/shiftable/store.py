@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ from shiftable.sweep import Sweep
 FORMAT = 2
 _MANIFEST = "manifest.json"
 _METADATA = b"shiftable"
+_HASHES = ("digest", "identity", "weights", "code")
 _ROWS = 16_384  # of a part, about; what is lost when a run is killed
 
 
@@ -216,27 +218,30 @@ def _refuse_another(run: Run, wanted: Mapping[str, Any]) -> None:
     for key, what in (("sweeps", "plan"), ("model", "model")):
         there, here = (fingerprint(manifest[key]) for manifest in (run.manifest, wanted))
         if there != here:
-            detail = _first_difference(run.manifest[key], wanted[key])
+            detail = first_difference(run.manifest[key], wanted[key])
             raise ValueError(
                 f"{run.path} holds a run of another {what}: {there[:16]} there, {here[:16]} here "
                 f"({detail}); name a new folder, or repeat that run's own command"
             )
     if dict(run.manifest) != wanted:
         raise ValueError(
-            f"{run.path} was begun otherwise ({_first_difference(run.manifest, wanted)}), so its "
+            f"{run.path} was begun otherwise ({first_difference(run.manifest, wanted)}), so its "
             "parts would not match; name a new folder, or go on as it was begun"
         )
 
 
-def _first_difference(there: Any, here: Any, where: str = "") -> str:
+def first_difference(there: Any, here: Any, where: str = "") -> str:
+    """Says where two manifests, or parts of them, differ first, and how."""
     if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
         there, here = dict(enumerate(there)), dict(enumerate(here))
     if isinstance(there, dict) and isinstance(here, dict):
-        for key in sorted({*there, *here}, key=str):
+        # A digest says that something differs, what it is made from says what.
+        for key in sorted({*there, *here}, key=lambda key: (key in _HASHES, str(key))):
             if there.get(key) != here.get(key):
-                return _first_difference(there.get(key), here.get(key), f"{where}.{key}".strip("."))
+                return first_difference(there.get(key), here.get(key), f"{where}.{key}".strip("."))
     short = [
-        text if len(text := str(value)) <= 40 else f"{text[:37]}..." for value in (there, here)
+        text if len(text := str(value)) <= 50 else f"{text[:20]}...{text[-20:]}"
+        for value in (there, here)
     ]
     return f"{where}: {short[0]} there, {short[1]} here"
 
@@ -248,27 +253,30 @@ def lock(path: Path) -> Iterator[None]:
     Raises:
         ValueError: if another process writes to it.
     """
-    folder = os.open(path, os.O_RDONLY)
+    # The manifest, which is never written again; for writing, as locks over a network want it.
+    manifest = os.open(path / _MANIFEST, os.O_RDWR)
     try:
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 raise ValueError(f"another process is writing to {path}; wait for it") from error
             # A file system without locks: then it is up to the user.
         yield
     finally:
-        os.close(folder)
+        os.close(manifest)
 
 
-def load(path: Path) -> Run:
+def load(path: str | Path) -> Run:
     """Opens a stored run; its parts are read when they are asked for.
 
     Raises:
         ValueError: if there is none, or it is of another format or damaged.
     """
+    path = Path(path)
     run = Run(path, _read_manifest(path))
     try:
+        _ = [run.manifest[key] for key in ("model", "settings", "lower_precision")]
         for sweep in run.sweeps.values():
             _ = sweep.sweep, sweep.parts
     except (KeyError, TypeError, AttributeError) as error:
@@ -337,7 +345,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a run: cannot read its {_MANIFEST} ({error})") from error
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
-        raise ValueError(f"{path}: expected a manifest of format {FORMAT}, got {found}")
+        raise ValueError(
+            f"{path}: expected a manifest of format {FORMAT}, got {found}; sweep again to a new folder"
+        )
     return manifest
 
 
@@ -349,10 +359,15 @@ def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         partial.write_text(text + "\n")
 
 
+def partial_of(path: Path) -> Path:
+    """Where this process writes a file before it takes its name; no other process does."""
+    return path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Writes a file whole or not at all: to a neighbour first, which then takes its name."""
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_of(path)
     try:
         yield partial
         with partial.open("rb") as file:

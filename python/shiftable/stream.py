@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shiftable.answers import Answers
+from shiftable.answers import Answers, comparisons
 from shiftable.engine import Colour, Forward, Images, Model, OutOfMemoryError, Settings
 from shiftable.sweep import Sweep, fill_batches
 
@@ -93,12 +93,13 @@ def answer(
         if not classes:  # all of the labels at once, so that none is a fault hours later
             classes = logits.shape[1]
             check_labels(labels, classes, names)
+            compared = comparisons(sweep.plan, logits.device)
         done = 0
         for piece in pieces:
             number = piece.image
             if number not in running:
                 running[number] = Answers(
-                    sweep.plan, labels[number], logits.shape[1], logits.device
+                    sweep.plan, compared, labels[number], classes, logits.device
                 )
             rows = len(piece.rows)
             running[number].add(logits[done : done + rows])
@@ -172,8 +173,12 @@ def differing(
         image = images[number].to(lower.device)
         cut = sweep.prepare(image, number).windows(rows, scale=scale, bias=bias)
         for part in torch.split(cut, settings.batch):
-            laid_out = part.contiguous(memory_format=settings.layout)
-            classes = [run(laid_out.to(run.dtype)).argmax(1) for run in (lower, plain)]
+            shown_part = part
+            if lower.full and len(part) < settings.batch:
+                missing = settings.batch - len(part)
+                shown_part = torch.cat([part, part[-1:].expand(missing, -1, -1, -1)])
+            laid_out = shown_part.contiguous(memory_format=settings.layout)
+            classes = [run(laid_out.to(run.dtype))[: len(part)].argmax(1) for run in (lower, plain)]
             differ += int((classes[0] != classes[1]).sum())
             seen += len(part)
     return differ, seen

@@ -6,7 +6,7 @@ from typing import Any
 from shiftable import metrics
 from shiftable.intervals import difference, estimate
 from shiftable.metrics import HEADLINE, HEADLINE_WHERE_HAD, METRICS, Estimate
-from shiftable.store import Run, StoredSweep
+from shiftable.store import Run, StoredSweep, first_difference
 
 _NOTE = "[95 % intervals, bootstrapped over images; - where it cannot be had]"
 _PAIRED = "[95 % intervals, bootstrapped over the images that both runs share, image by image]"
@@ -94,18 +94,26 @@ def shared(run: Run, other: Run) -> list[str]:
     Raises:
         ValueError: if there is none.
     """
-
-    def alike(name: str) -> bool:
-        entries = [one.sweeps[name].entry for one in (run, other)]
-        return all(entries[0][key] == entries[1][key] for key in ("digest", "images"))
-
-    names = [name for name in run.sweeps if name in other.sweeps and alike(name)]
+    reasons = {name: unlike(run, other, name) for name in run.sweeps}
+    names = [name for name, reason in reasons.items() if reason is None]
     if not names:
         raise ValueError(
-            f"{run.path} and {other.path} have no sweep of the same shifts and images in common "
-            f"({', '.join(run.sweeps)}; {', '.join(other.sweeps)}); only such can be compared"
+            f"{run.path} and {other.path} have no sweep of the same shifts and images in common: "
+            + "; ".join(filter(None, reasons.values()))
         )
     return names
+
+
+def unlike(run: Run, other: Run, name: str) -> str | None:
+    """Why a sweep of one run cannot be compared with the other's; None where it can."""
+    if name not in other.sweeps:
+        return f"{other.path} has no sweep '{name}', it has {', '.join(other.sweeps)}"
+    for what in ("sweep", "images"):
+        one, two = (each.sweeps[name].entry[what] for each in (run, other))
+        if one != two:
+            hint = "; give both networks one --size" if one.get("size") != two.get("size") else ""
+            return f"{name}: {first_difference(one, two)}{hint}"
+    return None
 
 
 def comparison(run: Run, other: Run, names: Sequence[str] | None = None) -> str:

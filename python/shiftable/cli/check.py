@@ -71,9 +71,13 @@ def check_command(
         raise ValueError("expected a limit, got none; give for instance --max-top1-change 0.05")
     stored = store.load(run)
     baseline = None if against is None else store.load(against)
-    chosen = names or (stored.sweeps if baseline is None else table.shared(stored, baseline))
+    chosen = names or tuple(stored.sweeps)
     if unknown := [name for name in chosen if name not in stored.sweeps]:
         raise ValueError(f"no sweep '{unknown[0]}' in {run}; it has {', '.join(stored.sweeps)}")
+    if baseline is not None:
+        for name in chosen:
+            if reason := table.unlike(stored, baseline, name):
+                raise ValueError(f"{run} and {against} cannot be compared: {reason}")
     found = verdicts(
         {name: stored.sweeps[name].outcomes() for name in chosen},
         limits,
@@ -83,7 +87,7 @@ def check_command(
         click.echo(f"{'ok    ' if verdict.kept else 'FAILED'}  {verdict}")
         if github and not verdict.kept:
             told = str(verdict).replace("%", "%25")
-            click.echo(f"::error title=shiftable, {verdict.limit.metric}::{told}")
+            click.echo(f"::error title=shiftable {verdict.limit.metric}::{told}")
     context.exit(0 if all(verdict.kept for verdict in found) else 1)
 
 

@@ -35,9 +35,11 @@ def figure_command(
 
     if out.suffix not in (".png", ".svg"):
         raise ValueError(f"expected a .png or .svg to draw to, got {out}")
+    places = [run.resolve().name for run in runs]
+    titles = places if len(set(places)) == len(runs) else [str(run) for run in runs]
     shown = {
-        (run.path.name, sweep.name): sweep
-        for run in map(store.load, runs)
+        (title, sweep.name): sweep
+        for title, run in zip(titles, map(store.load, runs), strict=True)
         for sweep in _chosen(run, names)
     }
     if kind == "distance":

@@ -206,9 +206,6 @@ def sweep_command(
         raise ValueError("--until-width stores no parts: leave --part-images and --verify out")
     if tuned:
         tune_allocator()
-    _refuse_device(device)
-    network = models.load(model, size=size, mean=mean, std=std, weights=weights)
-    jobs = _jobs(network, sources, labels, protocols, plan, image_size, border, fill, interpolation)
     how: dict[str, Any] = {
         "batch": batch,
         "precision": precision,
@@ -217,7 +214,16 @@ def sweep_command(
         "device": device,
         "threads": threads,
     }
-    with ranks() as own:
+
+    def loaded() -> tuple[Network, list[Job]]:
+        _refuse_device(device)
+        network = models.load(model, size=size, mean=mean, std=std, weights=weights)
+        return network, _jobs(
+            network, sources, labels, protocols, plan, image_size, border, fill, interpolation
+        )
+
+    with ranks() as own:  # first, so that a mistake on one of them is told to all
+        network, jobs = own.each(loaded)
         if until_width is not None:
             _sample(network, jobs, out, until_width, metric or "top1_change", seed or 0, own, how)
             return
@@ -252,7 +258,7 @@ def _jobs(
     fill: Fill | None,
     interpolation: Any,
 ) -> list[Job]:
-    """One sweep a protocol; each takes those of the options that it has, one has to take each."""
+    """One sweep a protocol; a border, and a fill, are for those of them that have one."""
     shown = network.mean_colour if fill == "mean" else fill
     if border is not None and "shift" not in protocols:
         raise ValueError(f"--border is of the shift protocol, got {', '.join(protocols)}")

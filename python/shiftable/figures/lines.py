@@ -101,6 +101,8 @@ def distance_figure(sweeps: Mapping[str, Outcomes], path: Path, *, title: str = 
         ValueError: if no sweep has the unshifted image or labels.
     """
     found = {name: metrics.by_distance(outcomes) for name, outcomes in sweeps.items()}
+    if not any(radius for own in found.values() for radius in own):
+        raise ValueError("distance_figure: expected shifts, got none but (0, 0)")
     panels = [
         Panel(
             "P(another class than unshifted)",

@@ -9,14 +9,17 @@ from shiftable.metrics.over import nothing
 from shiftable.outcome import Outcome
 from shiftable.plan import Integers, ListedPlan
 
+# Of each direction and its opposite, the one in which plans go on.
+_ONWARD = ("right", "down", "down_right", "down_left", "larger")
+
 
 def _onward(outcome: Outcome) -> int | None:
-    """Along a line, the number of the direction in which the plan goes on."""
+    """Along a line, the number of the direction of larger shifts, or sizes."""
     plan = outcome.sweep.plan
     used = np.flatnonzero((plan.neighbours >= 0).any(0))
     if not isinstance(plan, ListedPlan) or len(used) != 2:
         return None
-    return int(used[plan.neighbours[0, used] >= 0][0])
+    return next(int(number) for number in used if plan.directions[number] in _ONWARD)
 
 
 def _along(outcome: Outcome, values: Callable[[Integers, Integers], Sums]) -> Terms:

@@ -27,7 +27,9 @@ def accuracy_unshifted(outcome: Outcome) -> Terms:
 
 
 def degradation(outcome: Outcome) -> Terms:
-    """Share of the unshifted accuracy that is lost over all shifts: 1 - accuracy / unshifted.
+    """Share of the unshifted accuracy that is lost by shifting: 1 - shifted / unshifted accuracy.
+
+    Over the other shifts, as published; only for plans that hold the unshifted image.
 
     References:
         Michaeli et al., Alias-free convnets (CVPR 2023), section 4.
@@ -35,11 +37,13 @@ def degradation(outcome: Outcome) -> Terms:
     plan = outcome.sweep.plan
     if not plan.has_origin:
         return nothing(outcome)
-    right, shifts = accuracy(outcome)
-    unshifted, _ = accuracy_unshifted(outcome)
+    others = _moved(outcome)
+    count = others.sum(1, dtype=np.float64)
+    right = (outcome.correct & others).sum(1, dtype=np.float64)
+    share = np.divide(right, count, out=np.zeros_like(right), where=count > 0)
+    unshifted = np.where(count > 0, outcome.correct[:, plan.origin], 0).astype(np.float64)
     # Every labelled image counts, also one that is wrong unshifted: the sums are pooled.
-    share = np.divide(right, shifts, out=np.zeros_like(right), where=shifts > 0)
-    return unshifted - share, unshifted
+    return labelled(outcome, (unshifted - share, unshifted))
 
 
 def label_range(outcome: Outcome) -> Terms:
@@ -67,8 +71,7 @@ def changed(outcome: Outcome, radius: int | None = None) -> Terms:
     if not plan.has_origin:
         return nothing(outcome)
     moved = outcome.predictions != outcome.references[:, None]
-    # A plan of groups may show the image at rest more than once.
-    others = (_shifts(outcome) != 0).any(2) | (plan.growth != 0)
+    others = _moved(outcome)
     if radius is not None:
         others &= rings(outcome) == radius
     return (moved & others).sum(1, dtype=np.float64), others.sum(1, dtype=np.float64)
@@ -78,6 +81,13 @@ def _shifts(outcome: Outcome) -> npt.NDArray[np.float64]:
     """(N, S, 2): the shifts of each image."""
     each = [outcome.shifts_for(number) for number in range(len(outcome))]
     return np.stack(each).astype(np.float64)
+
+
+def _moved(outcome: Outcome) -> npt.NDArray[np.bool_]:
+    """(N, S): whether a shift is another than none; groups may hold more than one of none."""
+    moved: npt.NDArray[np.bool_] = (_shifts(outcome) != 0).any(2)
+    moved |= outcome.sweep.plan.growth != 0
+    return moved
 
 
 def rings(outcome: Outcome) -> Integers:

@@ -51,7 +51,7 @@ def variance_ratio(outcomes: Outcomes) -> Estimate:
         squares += drawn @ values**2
     if count == 0:
         return Estimate(None, None, None, 0)
-    weights = np.maximum(weights, 1)
+    weights = np.where(weights > 0, weights, np.nan)  # a resample of no image says nothing
     spread = squares / weights[:, None] - (sums / weights[:, None]) ** 2
     deviation = np.sqrt(np.maximum(spread, 0)).mean(1)
     mean = within / weights

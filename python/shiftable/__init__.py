@@ -1,7 +1,8 @@
 """Measure, explain and mend the shift-variance of vision networks."""
 
-from shiftable import filters, functional, metrics, nn
+from shiftable import filters, functional, metrics, nn, spectrum
 from shiftable.allocator import tune_allocator
+from shiftable.convert import antialias, strided_operations, undo_antialias
 from shiftable.evaluate import evaluate
 from shiftable.outcome import Outcome
 from shiftable.plan import (
@@ -19,6 +20,7 @@ from shiftable.sweep import Sweep
 __all__ = [
     "Outcome",
     "Sweep",
+    "antialias",
     "by_image",
     "diagonal",
     "evaluate",
@@ -32,5 +34,8 @@ __all__ = [
     "random_groups",
     "random_pairs",
     "sizes",
+    "spectrum",
+    "strided_operations",
     "tune_allocator",
+    "undo_antialias",
 ]

@@ -1,6 +1,6 @@
 """Measure, explain and mend the shift-variance of vision networks."""
 
-from shiftable import filters, functional, metrics, nn
+from shiftable import compat, filters, functional, metrics, nn
 from shiftable.allocator import tune_allocator
 from shiftable.evaluate import evaluate
 from shiftable.outcome import Outcome
@@ -20,6 +20,7 @@ __all__ = [
     "Outcome",
     "Sweep",
     "by_image",
+    "compat",
     "diagonal",
     "evaluate",
     "filters",

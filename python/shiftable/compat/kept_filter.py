@@ -79,7 +79,7 @@ def _taps(filters: Tensor) -> Taps:
     if torch.equal(first, _product(known, first.device).to(first.dtype)):
         return known  # and not what their rounding left of them
     exact = first.double()
-    vertical, horizontal = exact.sum(1), exact.sum(0) / exact.sum()
+    vertical, horizontal = exact.sum(1) / exact.sum(), exact.sum(0)  # one row is taken as it is
     error = (torch.outer(vertical, horizontal) - exact).abs().max()
     if not error <= 16 * torch.finfo(first.dtype).eps * exact.abs().max():  # NaN where the sum is 0
         raise ValueError(

@@ -469,6 +469,14 @@ def test_compiles_whole(name):
 
 
 @pytest.mark.parametrize("name", layers())
+def test_graphs_hold_them(name):
+    layer, image = layers()[name].eval(), torch.randn(2, 3, 9, 8)
+    exported = torch.export.export(layer, (image,)).module()
+    for graph in (torch.fx.symbolic_trace(layer), exported):
+        assert torch.equal(graph(image), layer(image))
+
+
+@pytest.mark.parametrize("name", layers())
 def test_autocast(name):
     layer, image = layers()[name], torch.randn(2, 3, 9, 8)
     with torch.autocast("cpu", torch.bfloat16):

@@ -2,9 +2,8 @@
 
 kornia: tests/filters/test_blur_pool.py, all but its edge-aware layer. timm: TestBlurPool of
 tests/test_layers_pool.py, and what it asks of pooling layers in common. composer:
-tests/algorithms/test_blurpool_layers.py. antialiased-cnns publishes no tests. What is not here:
-torch.jit.script, which knows no operators with Python arguments, and what pins a refusal that
-is none here (filters of two sizes).
+tests/algorithms/test_blurpool_layers.py. antialiased-cnns publishes no tests: what its page shows
+stands for them. One case is turned round: filters of two sizes, which kornia refuses.
 """
 
 import math
@@ -293,7 +292,7 @@ def test_composer_keeps_weights():
 # -- antialiased-cnns ------------------------------------------------------------------------------
 
 
-# antialiased-cnns' README pins: a blur of stride 2 after a dense max pool, ReLU or nothing.
+# antialiased-cnns' page shows: a blur of stride 2 after a dense max pool, ReLU or nothing.
 @pytest.mark.parametrize("before", [torch.nn.MaxPool2d(2, 1), torch.nn.ReLU(), torch.nn.Identity()])
 def test_antialiased_cnns_in_its_recipes(before):
     image = torch.randn(10, 8, 32, 32)

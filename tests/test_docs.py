@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from peers import peer
 from shiftable.cli import shiftable
 
 from tests.commands import options
@@ -29,6 +30,13 @@ def test_the_gate_of_the_documents_runs():
     with pytest.raises(AssertionError, match=r"expected at least 90\.00 %"):  # the toy is a mean
         exec(gate.replace("windows.mean((2, 3))", "windows[:, :, 0, 0]"), {})
     exec(gate, {})
+
+
+def test_the_replacements_of_the_documents_run():
+    first, second = code(ROOT / "docs" / "compat.md", "python")
+    exec(first, {})
+    peer("timm")
+    exec(second, {})
 
 
 def test_the_queries_of_the_documents_run(run, place, capsys, monkeypatch):

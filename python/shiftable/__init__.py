@@ -1,6 +1,6 @@
 """Measure, explain and mend the shift-variance of vision networks."""
 
-from shiftable import filters, functional, metrics, nn, spectrum
+from shiftable import compat, filters, functional, metrics, nn, spectrum
 from shiftable.allocator import tune_allocator
 from shiftable.convert import antialias, strided_operations, undo_antialias
 from shiftable.evaluate import evaluate
@@ -22,6 +22,7 @@ __all__ = [
     "Sweep",
     "antialias",
     "by_image",
+    "compat",
     "diagonal",
     "evaluate",
     "filters",

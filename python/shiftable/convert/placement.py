@@ -108,7 +108,7 @@ def put(model: nn.Module, place: Place, blur: nn.Module) -> None:
         module.register_forward_hook(_blur_output)
     else:
         module.register_forward_pre_hook(_blur_input)
-    module.add_module(_CHILD[place.side], blur)
+    module.add_module(_CHILD[place.side], blur.train(module.training))
 
 
 def make_dense(convolution: nn.Module) -> None:

@@ -103,9 +103,16 @@ def test_equals_blur_downsample_with_its_pad_shifted(border, case):
     for image in layouts(torch.randn(shape)):
         for p in range(stride[0] * stride[1]):
             i, j = divmod(p, stride[1])
-            pad = ((taps[1] - 1) // 2 - j, taps[1] // 2 + j, (taps[0] - 1) // 2 - i, taps[0] // 2 + i)
+            pad = (
+                (taps[1] - 1) // 2 - j,
+                taps[1] // 2 + j,
+                (taps[0] - 1) // 2 - i,
+                taps[0] // 2 + i,
+            )
             want = blur_downsample(image, filtered, stride, border=border, pad=pad)
-            got, _ = polyphase_downsample(image, filtered, stride, border=border, phase=torch.tensor(p))
+            got, _ = polyphase_downsample(
+                image, filtered, stride, border=border, phase=torch.tensor(p)
+            )
             assert torch.equal(got, want)
 
 
@@ -116,18 +123,17 @@ def test_equals_blur_downsample_with_its_pad_shifted(border, case):
 def test_rolling_a_circular_image_rolls_the_component(norm, stride, dtype, taps):
     """By any whole number of pixels, bit for bit."""
     sy, sx = (stride, stride) if isinstance(stride, int) else stride
-    for image in layouts(torch.randn(4, 3, 12, 24).to(dtype)):
+    images = torch.randn(4, 3, 12, 24)
+    images[:, 1, 5, 4] = 9  # alone the largest, which in 16 bits two components may share otherwise
+    for image in layouts(images.to(dtype)):
         before, chosen = polyphase_downsample(image, taps, stride, norm=norm)
         for dy, dx in [(1, 0), (0, 1), (1, 1), (-1, 2), (3, -5), (7, 11)]:
             rolled = torch.roll(image, (dy, dx), (2, 3))
             after, moved = polyphase_downsample(rolled, taps, stride, norm=norm)
             for n in range(len(image)):
-                i, j = chosen[n] // sx + dy, chosen[n] % sx + dx
-                if norm != "linf":  # of which half-precision images have equal ones
-                    assert moved[n] == i % sy * sx + j % sx
-                if moved[n] == i % sy * sx + j % sx:
-                    shift = (int(i // sy), int(j // sx))
-                    assert torch.equal(after[n], torch.roll(before[n], shift, (1, 2)))
+                y, x = int(chosen[n]) // sx + dy, int(chosen[n]) % sx + dx
+                assert moved[n] == y % sy * sx + x % sx
+                assert torch.equal(after[n], torch.roll(before[n], (y // sy, x // sx), (1, 2)))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

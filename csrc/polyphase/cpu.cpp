@@ -22,8 +22,7 @@ template <Norm norm, typename A>
 __attribute__((noinline)) void take_in(const A* row, int64_t count, int64_t period, A* sums) {
   for (; count > 0; row += period, count -= period) {
     const int64_t size = count < period ? count : period;
-    for (int64_t j = 0; j < size; j += kLanes<A>)
-      store(sums + j, taken_in<norm>(load(sums + j), load(row + j)));
+    for (int64_t j = 0; j < size; j += kLanes<A>) store(sums + j, taken_in<norm>(load(sums + j), load(row + j)));
   }
 }
 
@@ -32,7 +31,8 @@ SHIFTABLE_INLINE double together(double total, double part) {
   return norm == Norm::linf ? taken_in<Norm::linf>(total, part) : total + part;
 }
 
-// Rows of the blurred image that are made before any is taken in, so that loads do not wait for the stores they straddle.
+// Rows of the blurred image that are made before any is taken in, so that loads do not wait for the stores they
+// straddle.
 constexpr int64_t kLines = 4;
 
 template <Norm norm, typename T, typename A = accumulator_t<T>>
@@ -55,11 +55,11 @@ void norms_of(const PolyphasePlan& plan, const T* image, A* norms, const Paralle
     Scratch<A> lines(kLines * line_size), blurred(blurred_size + 2 * L), sums(plan.stride_y * sums_size);
     Scratch<const T*, 64> pointers(most_entries(vertical));
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t start = parts.block(item) * rows, stop = parts.first_row(item + 1);
+      const int64_t start = parts.block(item) * rows, end_row = parts.first_row(item + 1);
       const T* from = image + parts.block(item) * rows_in * row_size;
       std::memset(sums.data(), 0, plan.stride_y * sums_size * sizeof(A));
-      for (int64_t y = parts.first_row(item), count; y < stop; y += count) {
-        count = stop - y < kLines ? stop - y : kLines;
+      for (int64_t y = parts.first_row(item), count; y < end_row; y += count) {
+        count = end_row - y < kLines ? end_row - y : kLines;
         for (int64_t r = 0; r < count; ++r)
           RowsUnder<A, T>(vertical, y + r - start, from, row_size, pointers.data())
               .sum(row_size, 1, prefetch_distance(inner), readable, filter.line(lines.data() + r * line_size), Plain{});
@@ -67,16 +67,17 @@ void norms_of(const PolyphasePlan& plan, const T* image, A* norms, const Paralle
           filter.apply(filter.line(lines.data() + r * line_size), nullptr, blurred.data(),
                        blurred.data() + blurred_size + L);
           store(blurred.data() + blurred_size, splat(A(0)));
-          take_in<norm>(blurred.data(), blurred_size, period, sums.data() + (y + r - start) % plan.stride_y * sums_size);
+          take_in<norm>(blurred.data(), blurred_size, period,
+                        sums.data() + (y + r - start) % plan.stride_y * sums_size);
         }
       }
       double* total = totals.data() + item * phases;
       for (int64_t p = 0; p < phases; ++p) total[p] = 0;
       for (int64_t i = 0; i < plan.stride_y; ++i)
-        for (int64_t j = 0; j < period; ++j) {
-          double& into = total[i * plan.stride_x + j / inner % plan.stride_x];
-          into = together<norm>(into, static_cast<double>(sums.data()[i * sums_size + j]));
-        }
+        for (int64_t from = i * sums_size, stop = from + period; from < stop;)
+          for (int64_t p = i * plan.stride_x; p < (i + 1) * plan.stride_x; ++p)
+            for (int64_t c = 0; c < inner; ++c, ++from)
+              total[p] = together<norm>(total[p], static_cast<double>(sums.data()[from]));
     }
   });
   const int64_t items = plan.blocks_of_sample() * parts.parts;

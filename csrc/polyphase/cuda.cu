@@ -56,9 +56,8 @@ struct Partial {
 
 // A thread has a column, or a part of it, of a component and channel.
 template <typename T, typename A = accumulator_t<T>>
-__global__ void __launch_bounds__(kBlock, 1)
-    take_in(const __grid_constant__ ComponentWork<A> work, const __grid_constant__ Partial partial, Norm norm,
-            A* sums) {
+__global__ void __launch_bounds__(kBlock, 1) take_in(const __grid_constant__ ComponentWork<A> work,
+                                                     const __grid_constant__ Partial partial, Norm norm, A* sums) {
   const uint32_t thread = thread_number();
   if (thread >= work.numbers.threads) return;
   const Numbers::Place place = work.numbers.place(thread);

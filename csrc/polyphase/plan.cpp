@@ -37,8 +37,8 @@ PolyphasePlan plan_polyphase(const char* op, const std::vector<int64_t>& shape, 
   plan.width = first.x->axis.outputs;
   plan.samples = d == 4 ? shape[0] : 1;
   plan.channels = shape[d - 3];
-  const auto pad = moved_pad(arguments, 0, 0, plan.height * plan.stride_y - shape[d - 2],
-                             plan.width * plan.stride_x - shape[d - 1]);
+  const auto pad =
+      moved_pad(arguments, 0, 0, plan.height * plan.stride_y - shape[d - 2], plan.width * plan.stride_x - shape[d - 1]);
   plan.blurred = plan_blur(op, shape, channels_last, {taps_y, taps_x, {1, 1}, border, pad});
   return plan;
 }
@@ -52,9 +52,8 @@ PolyphasePlan plan_component(const char* op, const std::vector<int64_t>& shape, 
   for (int64_t i = 0; i < plan.stride_y; ++i)
     for (int64_t j = 0; j < plan.stride_x; ++j) {
       const auto pad = moved_pad(arguments, i, j, i, j);
-      plan.components.push_back(
-          plan_blur(op, shape, channels_last,
-                    {arguments.taps_y, arguments.taps_x, arguments.stride, arguments.border, pad}));
+      plan.components.push_back(plan_blur(
+          op, shape, channels_last, {arguments.taps_y, arguments.taps_x, arguments.stride, arguments.border, pad}));
       if (!one_for_all) plan.components.back().blocks = plan.blocks_of_sample();
     }
   return plan;

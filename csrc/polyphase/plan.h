@@ -1,7 +1,7 @@
 // The polyphase components of a blurred image: the norm of each, and the one that a sample asks for.
 //
-// Component (i, j) holds rows i, i + sy, ... and columns j, j + sx, ... of the image blurred at stride 1, ceil(H / sy) x
-// ceil(W / sx) of them; those past the image's end are sums of the image continued by its border. So it is what
+// Component (i, j) holds rows i, i + sy, ... and columns j, j + sx, ... of the image blurred at stride 1, ceil(H / sy)
+// x ceil(W / sx) of them; those past the image's end are sums of the image continued by its border. So it is what
 // blur_downsample gives with its windows moved by the phase. Phases are numbered i * sx + j.
 #pragma once
 
@@ -62,7 +62,8 @@ SHIFTABLE_CPU_DECLARE(void polyphase_norms_cpu(const PolyphasePlan& plan, Norm n
                                                               int64_t phases, DType dtype, const void* grad,
                                                               void* result, const Parallel& parallel);)
 
-// The same on a GPU: pointers are to its memory. Nobody has looked at `phase`: one that is none is taken as the nearest.
+// The same on a GPU: pointers are to its memory. Nobody has looked at `phase`: one that is none is taken as the
+// nearest.
 void polyphase_norms_cuda(const PolyphasePlan& plan, Norm norm, DType dtype, const void* image, void* norms,
                           const GpuCall& gpu);
 void polyphase_downsample_cuda(const PolyphasePlan& plan, const int64_t* phase, int64_t phases, DType dtype,

@@ -256,7 +256,8 @@ def _(image, taps_y, taps_x, stride, border, norm):  # type: ignore[no-untyped-d
 
 @register_fake("shiftable::polyphase_downsample")
 def _(image, phase, taps_y, taps_x, stride, border):  # type: ignore[no-untyped-def]
-    size = _blurred(*image.shape[-2:], taps_y, taps_x, stride, None)
+    height, width = image.shape[-2:]
+    size = _blurred(height, width, taps_y, taps_x, stride, None)
     return _empty(image, (*image.shape[:-2], *size), image.dtype, keeps_channels_last(image))
 
 

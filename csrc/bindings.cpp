@@ -30,6 +30,11 @@ STABLE_TORCH_LIBRARY(shiftable, m) {
   define("max_blur_downsample_gather(Tensor values, Tensor image, " + max_blur + ") -> Tensor");
   define("max_blur_downsample_transpose(Tensor grad, Tensor image, " + max_blur + ") -> Tensor");
   define("max_blur_downsample_transpose_out(Tensor grad, Tensor image, " + max_blur + out);
+  const std::string polyphase = "float[] taps_y, float[] taps_x, int[] stride, str border";
+  define("polyphase_norms(Tensor image, " + polyphase + ", str norm) -> Tensor");
+  define("polyphase_downsample(Tensor image, Tensor phase, " + polyphase + ") -> Tensor");
+  define("polyphase_downsample_transpose(Tensor grad, Tensor phase, SymInt height, SymInt width, " + polyphase +
+         ") -> Tensor");
   m.def(
       "take_windows(Tensor images, Tensor corners, SymInt[] size, str border, float[]? fill, str interpolation,"
       " float[]? scale, float[]? bias, ScalarType dtype, bool channels_last) -> Tensor");

@@ -91,6 +91,52 @@ def max_map_transpose(grad, image, kernel_size, pad, dilation):
     return result
 
 
+def polyphase_plan(size, taps_y, taps_x, stride, border):
+    """Arguments of a filter at stride 1 with as many results as all components have."""
+    (height, width), (sy, sx) = size, stride
+    ky, kx = len(taps_y), len(taps_x)
+    pad = ((kx - 1) // 2, kx // 2 + -width % sx, (ky - 1) // 2, ky // 2 + -height % sy)
+    return taps_y, taps_x, (1, 1), border, pad
+
+
+def polyphase_components(image, taps_y, taps_x, stride, border):
+    """Every component of (..., H, W), in the order of phases."""
+    plan = polyphase_plan(image.shape[-2:], taps_y, taps_x, stride, border)
+    blurred = blur_downsample(image, *plan)
+    sy, sx = stride
+    return np.stack([blurred[..., i::sy, j::sx] for i in range(sy) for j in range(sx)])
+
+
+def polyphase_norms(image, taps_y, taps_x, stride, border, norm):
+    """The norms of the components of (..., C, H, W), (..., phases)."""
+    magnitudes = np.abs(polyphase_components(image, taps_y, taps_x, stride, border))
+    axes = (-3, -2, -1)
+    norms = {
+        "l1": lambda: magnitudes.sum(axes),
+        "l2": lambda: np.sqrt((magnitudes**2).sum(axes)),
+        "linf": lambda: magnitudes.max(axes, initial=0),
+    }[norm]()
+    return np.moveaxis(norms, 0, -1)
+
+
+def polyphase_downsample(image, phase, *arguments):
+    """The component that `phase` names for each sample of (N, C, H, W)."""
+    components = polyphase_components(image, *arguments)
+    phase = np.broadcast_to(phase, image.shape[:1])
+    return components[phase, np.arange(len(image))]
+
+
+def polyphase_downsample_transpose(grad, phase, size, taps_y, taps_x, stride, border):
+    """The gradient with respect to images of `size` = (height, width)."""
+    plan = polyphase_plan(size, taps_y, taps_x, stride, border)
+    height, width = grad.shape[-2:]
+    blurred = np.zeros((*grad.shape[:-2], height * stride[0], width * stride[1]))
+    for n, p in enumerate(np.broadcast_to(phase, grad.shape[:1])):
+        i, j = divmod(int(p), stride[1])
+        blurred[n, :, i :: stride[0], j :: stride[1]] = grad[n]
+    return blur_downsample_transpose(blurred, size, *plan)
+
+
 def axis_weights(interpolation, fraction):
     """The (first position, weights) that read `fraction` past a pixel."""
     if fraction == 0:

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from shiftable import _C, filters, nn
-from shiftable.functional import blur_downsample, max_blur_downsample, take_windows
+from shiftable.functional import (
+    blur_downsample,
+    max_blur_downsample,
+    polyphase_downsample,
+    take_windows,
+)
 
 TAPS = filters.binomial(4)
 LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -37,6 +42,7 @@ def calls(image):
             image, TAPS, prologue_scale=scale, prologue_bias=scale, prologue_relu=True
         ),
         "max": lambda image: max_blur_downsample(image, 3, TAPS, max_pad=1),
+        "polyphase": lambda image: polyphase_downsample(image, TAPS)[0],
         "windows": lambda image: take_windows(image, corners, (24, 24), border="circular"),
         "between": lambda image: take_windows(image, corners + 0.25, (24, 24), scale=2.0),
     }

@@ -14,7 +14,7 @@ from shiftable import _C
 CODE = """
 import hashlib, torch
 from shiftable import filters
-from shiftable.functional import blur_downsample, max_blur_downsample, take_windows
+from shiftable.functional import blur_downsample, max_blur_downsample, polyphase_norms, take_windows
 torch.manual_seed(0)
 for size in (7, 33, 64):
     for layout in (torch.contiguous_format, torch.channels_last):
@@ -27,6 +27,7 @@ for size in (7, 33, 64):
         folded = blur_downsample(image, filters.binomial(3), prologue_scale=scale,
                                  prologue_bias=scale, prologue_relu=True)
         results += [torch.autograd.grad(result.sum(), image)[0] for result in results]
+        results += [polyphase_norms(image, filters.binomial(3), 3, norm=norm) for norm in ("l1", "l2", "linf")]
         results += [folded, *torch.autograd.grad(folded.square().sum(), (image, scale))]
         for result in results:
             print(hashlib.sha256(result.detach().contiguous().numpy().tobytes()).hexdigest())
@@ -48,7 +49,7 @@ def test_avx_variants_agree_bit_for_bit():
         pytest.skip(f"this processor runs {_C.cpu_variants()}")
     two, five = run("avx2"), run("avx512")
     assert two.returncode == five.returncode == 0, two.stderr + five.stderr
-    assert len(two.stdout.split()) == 3 * 2 * (2 * 17 + 3)
+    assert len(two.stdout.split()) == 3 * 2 * (2 * 17 + 3 + 3)
     assert two.stdout == five.stdout
 
 
@@ -58,7 +59,7 @@ def test_every_variant_matches_the_reference(variant):
     if variant not in _C.cpu_variants() or variant == _C.cpu_variant():
         pytest.skip("tested anyway, or cannot run here")
     tests = [Path(__file__).parent / f"test_{name}.py" for name in (
-        "blur_downsample", "max_blur_downsample", "take_windows", "prologue")]  # fmt: skip
+        "blur_downsample", "max_blur_downsample", "polyphase", "take_windows", "prologue")]  # fmt: skip
     wanted = "(matches_reference or equals_the_steps or many_windows) and float32 and not cuda"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-k", wanted, *tests],

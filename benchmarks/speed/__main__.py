@@ -17,6 +17,7 @@ from benchmarks.speed import (
     max_blur_downsample,
     networks,
     overhead,
+    polyphase,
     take_windows,
 )
 from benchmarks.speed.harness import Line, as_json, key, measure, text
@@ -24,6 +25,7 @@ from benchmarks.speed.harness import Line, as_json, key, measure, text
 OPS = {
     "blur_downsample": blur_downsample.cases,
     "max_blur_downsample": max_blur_downsample.cases,
+    "polyphase_downsample": polyphase.cases,
     "take_windows": take_windows.cases,
     "overhead": overhead.cases,
     "networks": networks.cases,

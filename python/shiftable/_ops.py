@@ -245,6 +245,68 @@ register_autograd(
 )
 
 
+# -- polyphase ------------------------------------------------------------------------------------
+
+
+@register_fake("shiftable::polyphase_norms")
+def _(image, taps_y, taps_x, stride, border, norm):  # type: ignore[no-untyped-def]
+    dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
+    return _empty(image, (*image.shape[:-3], stride[0] * stride[1]), dtype, False)
+
+
+@register_fake("shiftable::polyphase_downsample")
+def _(image, phase, taps_y, taps_x, stride, border):  # type: ignore[no-untyped-def]
+    height, width = image.shape[-2:]
+    size = _blurred(height, width, taps_y, taps_x, stride, None)
+    return _empty(image, (*image.shape[:-2], *size), image.dtype, keeps_channels_last(image))
+
+
+@register_fake("shiftable::polyphase_downsample_transpose")
+def _(grad, phase, height, width, taps_y, taps_x, stride, border):  # type: ignore[no-untyped-def]
+    return _empty(grad, (*grad.shape[:-2], height, width), grad.dtype, keeps_channels_last(grad))
+
+
+def _norms_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.mark_non_differentiable(output)
+
+
+def _norms_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    return (None,) * 6
+
+
+def _component_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    image, phase, *ctx.filter = inputs
+    ctx.save_for_backward(phase)
+    ctx.size = image.shape[-2:]
+
+
+def _component_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    (phase,) = ctx.saved_tensors
+    transposed = ops.polyphase_downsample_transpose(grad, phase, *ctx.size, *ctx.filter)
+    return transposed, *[None] * 5
+
+
+def _component_transpose_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, phase, _, _, *ctx.filter = inputs
+    ctx.save_for_backward(phase)
+
+
+def _component_transpose_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    (phase,) = ctx.saved_tensors
+    return ops.polyphase_downsample(grad, phase, *ctx.filter), *[None] * 7
+
+
+register_autograd("shiftable::polyphase_norms", _norms_backward, setup_context=_norms_setup)
+register_autograd(
+    "shiftable::polyphase_downsample", _component_backward, setup_context=_component_setup
+)
+register_autograd(
+    "shiftable::polyphase_downsample_transpose",
+    _component_transpose_backward,
+    setup_context=_component_transpose_setup,
+)
+
+
 # -- take_windows ---------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from shiftable._ops import eager, keeps_channels_last, ops
 
 Border = Literal["reflect", "replicate", "circular", "constant"]
 Interpolation = Literal["linear", "cubic", "lanczos3"]
+Norm = Literal["l1", "l2", "linf"]
 Taps = Sequence[float] | tuple[Sequence[float], Sequence[float]]
 
 
@@ -259,6 +260,108 @@ def max_blur_downsample(
         ceil_mode,
     )
     return _run(ops.max_blur_downsample, ops.max_blur_downsample_out, arguments, out)
+
+
+def polyphase_norms(
+    image: Tensor,
+    taps: Taps = (1.0,),
+    stride: int | tuple[int, int] = 2,
+    *,
+    border: Border = "circular",
+    norm: Norm = "l2",
+) -> Tensor:
+    """Returns the norm of every polyphase component of a low-passed image.
+
+    Component (i, j) holds rows i, i + s, ... and columns j, j + s, ... of the image that `taps` make
+    at stride 1, in all channels. Each has `ceil(H / s)` rows and `ceil(W / s)` columns: past the end
+    of an image whose size is no multiple of the stride, taps read what `border` continues it by. The
+    low-passed image itself is never written.
+
+    Args:
+        image: `(N, C, H, W)` or `(C, H, W)`; float32, float64, float16 or bfloat16; H, W >= 1; any
+            strides.
+        taps: as in `blur_downsample`; by default none but one, which leaves the image as it is.
+        stride: as in `blur_downsample`, up to 64.
+        border: as in `blur_downsample`.
+        norm: `l1` (sum of magnitudes), `l2` (root of the sum of squares) or `linf` (the largest
+            magnitude).
+
+    Returns:
+        `(N, sy * sx)` or `(sy * sx,)`, phase (i, j) at `i * sx + j`; float64 for a float64 image,
+        else float32; on the image's device. The same for any number of threads. No gradient passes.
+
+    Raises:
+        ValueError: for an argument outside the above.
+
+    References:
+        Chaman and Dokmanic, Truly shift-invariant convolutional neural networks (CVPR 2021),
+        section 3.
+
+    Examples:
+        >>> import torch
+        >>> polyphase_norms(torch.arange(16.0).reshape(1, 4, 4), norm="l1")
+        tensor([20., 24., 36., 40.])
+    """
+    arguments = (*_taps_pair(taps), _pair(stride), border, norm)
+    return ops.polyphase_norms(image.detach(), *arguments)  # type: ignore[no-any-return]
+
+
+def polyphase_downsample(
+    image: Tensor,
+    taps: Taps = (1.0,),
+    stride: int | tuple[int, int] = 2,
+    *,
+    border: Border = "circular",
+    phase: Tensor | None = None,
+    norm: Norm = "l2",
+) -> tuple[Tensor, Tensor]:
+    """Low-passes an image and keeps, of each sample, the polyphase component of largest norm.
+
+    Adaptive polyphase sampling. With a circular border and a size that is a multiple of the stride,
+    a rolled image has the same components in another order, and rolled by whole pixels: the same
+    component is chosen, wherever the norms of two differ by more than their rounding.
+
+    Component (i, j) equals `blur_downsample(image, taps, s, border=border, pad=(left - j, right + j,
+    top - i, bottom + i))`, with that function's default pad, bit for bit on the CPU; and
+    `image[..., i::s, j::s]` when `taps` is `(1.0,)` and the size a multiple of the stride.
+
+    Args:
+        image: as in `polyphase_norms`.
+        taps: as in `polyphase_norms`.
+        stride: as in `polyphase_norms`.
+        border: as in `polyphase_norms`.
+        phase: int64, `(N,)`, or one number for all samples, `(1,)` or `()`: the components to take,
+            `i * sx + j`, for a branch that follows another's choice; on the image's device. On a
+            GPU nobody looks at them: what is no phase counts as the nearest. By default, of each
+            sample the one of largest norm, the first of equals (`torch.argmax`).
+        norm: as in `polyphase_norms`; unused where `phase` is given.
+
+    Returns:
+        The component, `(N, C, ceil(H / s), ceil(W / s))` or `(C, ceil(H / s), ceil(W / s))` in the
+        image's dtype, device and memory format; and the phase, as given, or int64 `(N,)`, `()` for
+        `(C, H, W)`. The gradient is that of the chosen component.
+
+    Raises:
+        ValueError: for an argument outside the above.
+
+    References:
+        Chaman and Dokmanic, Truly shift-invariant convolutional neural networks (CVPR 2021),
+        section 3.
+
+    Examples:
+        >>> import torch
+        >>> image = torch.arange(16.0).reshape(1, 1, 4, 4)
+        >>> polyphase_downsample(image)
+        (tensor([[[[ 5.,  7.],
+                  [13., 15.]]]]), tensor([3]))
+        >>> polyphase_downsample(torch.roll(image, 1, 3))
+        (tensor([[[[ 7.,  5.],
+                  [15., 13.]]]]), tensor([2]))
+    """
+    if phase is None:
+        phase = polyphase_norms(image, taps, stride, border=border, norm=norm).argmax(-1)
+    filtered = (*_taps_pair(taps), _pair(stride), border)
+    return ops.polyphase_downsample(image, phase, *filtered), phase
 
 
 def take_windows(

@@ -14,6 +14,7 @@
 #include "blur_downsample/plan.h"
 #include "emulation.h"
 #include "max_blur_downsample/plan.h"
+#include "polyphase/plan.h"
 
 using namespace shiftable;
 
@@ -267,6 +268,60 @@ void random_max_blur(DType dtype) {
   }
 }
 
+// -- polyphase ---------------------------------------------------------------------------------------
+
+void polyphase(DType dtype, const std::vector<int64_t>& shape, bool channels_last, const Filter& filter,
+               Values values) {
+  const PolyphaseArguments arguments{filter.taps_y, filter.taps_x, filter.stride, filter.border};
+  const int64_t samples = random_from(0, 3) == 0 ? 1 : shape[0];
+  const PolyphasePlan plan = plan_component("polyphase", shape, channels_last, arguments, {samples});
+  described = "polyphase, " + std::string(kNames[static_cast<int>(dtype)]) + " " + text(shape) +
+              (channels_last ? " channels_last, " : " nchw, ") + filter.name();
+  const int64_t pixels = count_of(shape), results = count_of(component_shape(shape, plan));
+  const DType sums = dtype == DType::float64 ? DType::float64 : DType::float32;
+  Numbers image(pixels, dtype, values), want_norms(shape[0] * plan.phases(), sums), norms(want_norms.count, sums);
+  for (const Norm norm : {Norm::l1, Norm::l2, Norm::linf}) {
+    SHIFTABLE_CPU(polyphase_norms_cpu)(plan, norm, dtype, image.get(), want_norms.get(), kOneThread);
+    watched(norms, [&](auto& gpu) { polyphase_norms_cuda(plan, norm, dtype, image.get(), norms.get(), gpu); });
+    const double rounding = dtype == DType::float64 ? 1e-12 : 1e-5;  // sums in another order
+    compare("polyphase_norms", want_norms, norms, norm == Norm::linf ? 0 : rounding);
+  }
+  std::vector<int64_t> phase(samples), given(samples);
+  for (int64_t n = 0; n < samples; ++n) {
+    phase[n] = random_from(0, plan.phases() - 1);
+    const bool outside = random_from(0, 3) == 0;  // the nearest on a GPU
+    given[n] = !outside ? phase[n] : phase[n] == 0 ? -9 : phase[n] == plan.phases() - 1 ? int64_t{1} << 40 : phase[n];
+  }
+  Numbers want(results, dtype), got(results, dtype), grad(results, dtype, values), want_back(pixels, dtype),
+      back(pixels, dtype);
+  SHIFTABLE_CPU(polyphase_downsample_cpu)
+  (plan, phase.data(), samples, dtype, image.get(), want.get(), kOneThread);
+  watched(got, [&](auto& gpu) {
+    polyphase_downsample_cuda(plan, given.data(), samples, dtype, image.get(), got.get(), gpu);
+  });
+  compare("polyphase_downsample", want, got);
+  SHIFTABLE_CPU(polyphase_downsample_transpose_cpu)
+  (plan, phase.data(), samples, dtype, grad.get(), want_back.get(), kOneThread);
+  watched(back, [&](auto& gpu) {
+    polyphase_downsample_transpose_cuda(plan, given.data(), samples, dtype, grad.get(), back.get(), gpu);
+  });
+  compare("polyphase_downsample_transpose", want_back, back);
+}
+
+void random_polyphase(DType dtype) {
+  const std::vector<int64_t> channels = {0, 1, 3, 8, 17, 70};
+  const std::vector<int64_t> shape = {random_from(0, 3), channels[random_from(0, 5)], random_from(1, 14),
+                                      random_from(1, 20)};
+  const bool channels_last = random_from(0, 1) == 1 && shape[1] > 1;
+  const Filter filter{taps_of(random_from(1, 6)),
+                      taps_of(random_from(1, 6)),
+                      {random_from(1, 4), random_from(1, 4)},
+                      borders()[random_from(0, 3)].first,
+                      {}};
+  const Values values[] = {Values::plain, Values::with_infinities, Values::with_nans};
+  polyphase(dtype, shape, channels_last, filter, values[random_from(0, 2)]);
+}
+
 // -- take_windows ------------------------------------------------------------------------------------
 
 struct WindowCase {
@@ -463,7 +518,7 @@ int main(int count, char** arguments) {
   const int64_t rounds = std::atoll(arguments[1]);
   for (int64_t round = 0; round < rounds; ++round) {
     state = static_cast<uint32_t>(round) * 7919u + 1u;
-    for (const DType dtype : types) random_blur(dtype), random_max_blur(dtype);
+    for (const DType dtype : types) random_blur(dtype), random_max_blur(dtype), random_polyphase(dtype);
     const auto in = static_cast<DType>(random_from(0, 4)), out = types[random_from(0, 3)];
     random_window(in, in == DType::uint8 && random_from(0, 3) == 0 ? in : out);
   }

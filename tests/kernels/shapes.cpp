@@ -5,6 +5,7 @@
 
 #include "blur_downsample/plan.h"
 #include "max_blur_downsample/plan.h"
+#include "polyphase/plan.h"
 #include "random.h"
 #include "take_windows/plan.h"
 
@@ -58,6 +59,25 @@ void blurs(DType dtype) {
   }
 }
 
+void polyphase(DType dtype) {
+  const std::vector<int64_t> channels = {1, 3, 15, 16, 17, 33, 80};
+  const std::vector<int64_t> shape = {random_from(1, 3), channels[random_from(0, 6)], random_from(1, 20),
+                                      random_from(1, 80)};
+  const std::vector<double> taps_y(random_from(1, 9), 0.25), taps_x(random_from(1, 9), 0.5);
+  const std::vector<int64_t> stride = {random_from(1, 5), random_from(1, 5)};
+  const bool channels_last = random_from(0, 1) == 1 && shape[1] > 1;
+  const PolyphasePlan plan = plan_component("polyphase", shape, channels_last,
+                                            {taps_y, taps_x, stride, borders()[random_from(0, 3)].first}, {shape[0]});
+  std::vector<int64_t> phase(shape[0]);
+  for (int64_t& p : phase) p = random_from(0, plan.phases() - 1);
+  Buffer image(count_of(shape), dtype), result(count_of(component_shape(shape, plan)), dtype);
+  Buffer norms(shape[0] * plan.phases(), dtype == DType::float64 ? DType::float64 : DType::float32);
+  for (const Norm norm : {Norm::l1, Norm::l2, Norm::linf})
+    kernels::polyphase_norms_cpu(plan, norm, dtype, image.get(), norms.get(), kParts);
+  kernels::polyphase_downsample_cpu(plan, phase.data(), shape[0], dtype, image.get(), result.get(), kParts);
+  kernels::polyphase_downsample_transpose_cpu(plan, phase.data(), shape[0], dtype, result.get(), image.get(), kParts);
+}
+
 void windows(DType from, DType to) {
   const std::vector<int64_t> images = {random_from(1, 2), random_from(1, 5), random_from(1, 20), random_from(1, 60)};
   const int64_t count = random_from(1, 12), height = random_from(1, 20), width = random_from(1, 60);
@@ -93,6 +113,7 @@ int main(int, char** arguments) {
     state = static_cast<uint32_t>(round) * 7919u + 1u;
     const DType dtype = static_cast<DType>(random_from(0, 3));
     blurs(dtype);
+    polyphase(dtype);
     windows(static_cast<DType>(random_from(0, 4)), dtype);
   }
   std::printf("%lld rounds\n", static_cast<long long>(rounds));

@@ -5,6 +5,7 @@ from shiftable.allocator import tune_allocator
 from shiftable.convert import antialias, strided_operations, undo_antialias
 from shiftable.evaluate import evaluate
 from shiftable.outcome import Outcome
+from shiftable.plain import plain_operators
 from shiftable.plan import (
     by_image,
     diagonal,
@@ -15,10 +16,12 @@ from shiftable.plan import (
     random_pairs,
     sizes,
 )
+from shiftable.recover import Recipe, recover
 from shiftable.sweep import Sweep
 
 __all__ = [
     "Outcome",
+    "Recipe",
     "Sweep",
     "antialias",
     "by_image",
@@ -32,8 +35,10 @@ __all__ = [
     "listed",
     "metrics",
     "nn",
+    "plain_operators",
     "random_groups",
     "random_pairs",
+    "recover",
     "sizes",
     "spectrum",
     "strided_operations",

@@ -175,7 +175,9 @@ def for_stride(filter: Filter, size: int, stride: int) -> Taps:
         return (1.0,)
     if not isinstance(filter, str) or stride == 2:
         return named(filter, size)
-    grown = 1 + round((size - 1) * (stride / 2) ** 2) if filter == "binomial" else size * stride // 2
+    grown = (
+        1 + round((size - 1) * (stride / 2) ** 2) if filter == "binomial" else size * stride // 2
+    )
     if filter == "kaiser":
         return kaiser_sinc(grown, 1 / (2 * stride), 1 / (2 * stride))
     return named(filter, grown)
@@ -203,7 +205,7 @@ def _refuse_empty(name: str, size: int) -> None:
 
 def _centred(size: int) -> npt.NDArray[np.float64]:
     """Positions of the taps, with 0 in their middle."""
-    return np.arange(size) - (size - 1) / 2
+    return np.arange(size, dtype=np.float64) - (size - 1) / 2
 
 
 def _normalised(weights: Sequence[float] | npt.NDArray[np.float64]) -> Taps:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from shiftable import plain
 from shiftable._ops import eager, keeps_channels_last, ops
 
 Border = Literal["reflect", "replicate", "circular", "constant"]
@@ -48,8 +49,8 @@ def _channels(value: float | Sequence[float] | None) -> list[float] | None:
 
 def _short_way(image: Tensor, make: Callable[..., Any], *arguments: Any) -> Tensor | None:
     """The result without the dispatcher, where the tensor and the arguments allow it."""
-    plain = type(image) is Tensor or type(image) is nn.Parameter
-    if eager is None or not plain or torch.compiler.is_compiling():
+    ordinary = type(image) is Tensor or type(image) is nn.Parameter
+    if eager is None or not ordinary or torch.compiler.is_compiling() or plain.asked():
         return None
     try:
         return eager.call(image, make(*arguments))  # type: ignore[no-any-return]
@@ -146,13 +147,13 @@ def blur_downsample(
         tensor([[[0., 0.],
                  [3., 5.]]])
     """
-    plain = prologue_scale is None and prologue_bias is None and not prologue_relu
-    if plain and out is None:
+    bare = prologue_scale is None and prologue_bias is None and not prologue_relu
+    if bare and out is None:
         result = _short_way(image, _blur_filter, taps, stride, border, pad)
         if result is not None:
             return result
     blur = (*_taps_pair(taps), _pair(stride), border, None if pad is None else list(pad))
-    if plain:
+    if bare:
         return _run(ops.blur_downsample, ops.blur_downsample_out, (image, *blur), out)
     prologue = (
         _prologue(image, "prologue_scale", prologue_scale, 1.0),
@@ -162,9 +163,18 @@ def blur_downsample(
     return _run(ops.blur_downsample_prologue, ops.blur_downsample_prologue_out, arguments, out)
 
 
+_PLAIN = {
+    ops.blur_downsample: plain.blur_downsample,
+    ops.blur_downsample_prologue: plain.blur_downsample_prologue,
+    ops.max_blur_downsample: plain.max_blur_downsample,
+}
+
+
 def _run(operator: Any, into_out: Any, arguments: tuple[Any, ...], out: Tensor | None) -> Tensor:
     """Calls the operator, or its form that writes into `out`."""
     if out is None:
+        if plain.asked():
+            operator = _PLAIN[operator]
         return operator(*arguments)  # type: ignore[no-any-return]
     _refuse_gradient(operator.__name__, *arguments, out)
     into_out(*arguments, out)
@@ -192,6 +202,47 @@ def _prologue(image: Tensor, name: str, values: Tensor | None, default: float) -
             f"{tuple(values.shape)} and {values.dtype}"
         )
     return values.to(dtype).contiguous()
+
+
+def blur_upsample(
+    image: Tensor,
+    size: tuple[int, int],
+    taps: Taps,
+    stride: int | tuple[int, int] = 2,
+    *,
+    pad: tuple[int, int, int, int] | None = None,
+) -> Tensor:
+    """Puts pixels `stride` apart, zeros between them, and low-passes: a transposed blur.
+
+    The transpose of `blur_downsample` with `border="constant"` and the same arguments, in one pass.
+
+    Args:
+        image: `(N, C, H, W)` or `(C, H, W)`; float32, float64, float16 or bfloat16; any strides.
+        size: (H', W') of the result in pixels, which `blur_downsample` takes to (H, W).
+        taps: as in `blur_downsample`; their sum is the stride's where brightness is to be kept.
+        stride: as in `blur_downsample`.
+        pad: as in `blur_downsample`: that of the large image.
+
+    Returns:
+        `(N, C, H', W')` or `(C, H', W')`, in the image's dtype, device and memory format.
+
+    Raises:
+        ValueError: for an argument outside the above.
+
+    References:
+        Karras et al., Alias-Free Generative Adversarial Networks (NeurIPS 2021), section 3.
+
+    Examples:
+        >>> import torch
+        >>> blur_upsample(torch.ones(1, 1, 2), (1, 4), ((1.0,), (0.5, 1.0, 0.5)), (1, 2))
+        tensor([[[1.0000, 1.0000, 1.0000, 0.5000]]])
+    """
+    arguments = (
+        image, *size, *_taps_pair(taps), _pair(stride), "constant",
+        None if pad is None else list(pad),
+    )  # fmt: skip
+    operator = plain.blur_downsample_transpose if plain.asked() else ops.blur_downsample_transpose
+    return operator(*arguments)
 
 
 def max_blur_downsample(
@@ -303,7 +354,8 @@ def polyphase_norms(
         tensor([20., 24., 36., 40.])
     """
     arguments = (*_taps_pair(taps), _pair(stride), border, norm)
-    return ops.polyphase_norms(image.detach(), *arguments)  # type: ignore[no-any-return]
+    operator = plain.polyphase_norms if plain.asked() else ops.polyphase_norms
+    return operator(image.detach(), *arguments)
 
 
 def polyphase_downsample(
@@ -361,7 +413,8 @@ def polyphase_downsample(
     if phase is None:
         phase = polyphase_norms(image, taps, stride, border=border, norm=norm).argmax(-1)
     filtered = (*_taps_pair(taps), _pair(stride), border)
-    return ops.polyphase_downsample(image, phase, *filtered), phase
+    operator = plain.polyphase_downsample if plain.asked() else ops.polyphase_downsample
+    return operator(image, phase, *filtered), phase
 
 
 def take_windows(

@@ -6,15 +6,17 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from shiftable import demo
-from shiftable.engine import Model
+from shiftable import demo, mended
+from shiftable.convert import antialias
+from shiftable.engine import Model, dtype_of
+from shiftable.mended import Mended
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +63,8 @@ def load(
 
     Args:
         name: `demo:efficientnet-lite0`, `demo:squeezenet`, `timm:NAME`, `torchvision:NAME`, the
-            path of a `torch.export` (.pt2) or TorchScript (.pt, .pth, .ts) file, or
-            `package.module:attribute`: a network, any function of a batch, or a class or function
+            path of a `torch.export` (.pt2) or TorchScript (.pt, .pth, .ts) file, or of one that
+            `shiftable antialias` wrote (.pt, .pth), or `package.module:attribute`: a network, any function of a batch, or a class or function
             that needs no arguments and returns one of these.
         size: (h, w) of the input in pixels; needed where the name brings no preprocessing.
         mean: by channel, in units of 0..1, taken off before the division by `std`; by default the
@@ -77,6 +79,10 @@ def load(
         ImportError: where a named package is missing.
     """
     kind, _, rest = name.partition(":")
+    if Path(name).suffix in (".pt", ".pth") and (stored := mended.read(Path(name))) is not None:
+        if weights is not None or size is not None or mean is not None or std is not None:
+            raise ValueError(f"{name} knows its own weights, size and preprocessing; give none")
+        return _mended(name, stored, memory_format)
     if weights is not None and kind not in ("timm", "torchvision"):
         raise ValueError(f"expected weights only with timm: or torchvision: models, got '{name}'")
     if kind in _NAMED and rest:
@@ -108,6 +114,30 @@ def load(
         raise ValueError(f"expected the input size of '{name}', got none; give it as --size")
     code = _code(name, kind, model)
     return Network(name, model, size, _rgb(scale), _rgb(bias), digest, tuple(classes), code)
+
+
+def _mended(name: str, stored: Mended, memory_format: torch.memory_format) -> Network:
+    """The network that was mended, mended again, with the stored weights."""
+    kind = stored.model.partition(":")[0]
+    network = load(
+        stored.model,
+        size=stored.size,
+        mean=stored.mean,
+        std=stored.std,
+        # These would download weights that are not needed.
+        weights=Path(name) if kind in ("timm", "torchvision") else None,
+        memory_format=memory_format,
+    )
+    if not isinstance(network.model, nn.Module):
+        raise ValueError(f"{name}: {stored.model} is no module any more")
+    example = torch.zeros((1, 3, *stored.size), dtype=dtype_of(network.model))
+    antialias(network.model, example, **stored.antialias)
+    try:
+        network.model.load_state_dict(dict(stored.state))
+    except RuntimeError as error:
+        reason = str(error).strip().replace("\n\t", " ")
+        raise ValueError(f"{name} does not fit {stored.model}: {reason}") from error
+    return replace(network, name=name, weights=_digest(network.model))
 
 
 def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
@@ -207,7 +237,12 @@ def _read_weights(model: nn.Module, weights: str | Path | None) -> None:
     if weights is None:
         return
     try:
-        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        stored = mended.read(Path(weights))
+        model.load_state_dict(
+            torch.load(weights, map_location="cpu", weights_only=True)
+            if stored is None
+            else dict(stored.state)
+        )
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"cannot read weights from {weights}: {reason}") from error

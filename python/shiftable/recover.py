@@ -47,9 +47,7 @@ class Recipe:
         for name, least in (("steps", 0), ("batch", 1), ("views", 2), ("shift", 1),
                             ("batch_norm", 0), ("consistency", 0), ("learning_rate", 0)):  # fmt: skip
             if not getattr(self, name) >= least:
-                raise ValueError(
-                    f"recover: expected {name} >= {least}, got {getattr(self, name)}"
-                )
+                raise ValueError(f"recover: expected {name} >= {least}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def recover(
     views = _Views(images, size, recipe, scale, bias, device)
     cast: Any = nullcontext
     if precision == "bf16":
-        cast = lambda: torch.autocast(device.type, torch.bfloat16)  # noqa: E731
+        cast = lambda: torch.autocast(device.type, torch.bfloat16)
     student.eval()
     optimizer = torch.optim.AdamW(student.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
     history: list[Progress] = []
@@ -184,8 +182,9 @@ def losses(logits: Tensor, taught: Tensor, views: int) -> tuple[Tensor, Tensor]:
         The divergence of the student from the teacher's mean over views, and that of the student's
         views from their own mean. 0 where they are the same.
     """
-    target = taught.unflatten(0, (-1, views)).mean(1, keepdim=True)
-    log_probabilities = logits.log_softmax(1).unflatten(0, (-1, views))
+    shape = (-1, views, logits.shape[1])
+    target = taught.view(shape).mean(1, keepdim=True)
+    log_probabilities = logits.log_softmax(1).view(shape)
     distillation = _divergence(target, log_probabilities)
     mean = log_probabilities.exp().mean(1, keepdim=True)
     return distillation, _divergence(mean, log_probabilities)
@@ -261,10 +260,7 @@ class _Views:
         batch, count = self._recipe.batch, len(self._images)
         drawn = torch.arange(step * batch, (step + 1) * batch)
         return torch.cat(
-            [
-                self._of(self._order(int(n) // count)[int(n) % count], int(n))
-                for n in drawn
-            ]
+            [self._of(self._order(int(n) // count)[int(n) % count], int(n)) for n in drawn]
         )
 
     def for_batch_norms(self) -> Iterator[Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 
 from shiftable.cli.check import check_command
+from shiftable.cli.convert import antialias_command, strides_command
 from shiftable.cli.figure import figure_command
 from shiftable.cli.read import compare_command, metrics_command
 from shiftable.cli.sweep import sweep_command
@@ -41,8 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @click.group(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="shiftable")
 def shiftable() -> None:
-    """Measures the shift-variance of vision networks."""
+    """Measures, explains and mends the shift-variance of vision networks."""
 
 
-for _command in (sweep_command, metrics_command, compare_command, check_command, figure_command):
+for _command in (
+    sweep_command, metrics_command, compare_command, check_command, figure_command,
+    strides_command, antialias_command,
+):  # fmt: skip
     shiftable.add_command(_command)

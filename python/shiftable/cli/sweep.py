@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-import torch
 from tqdm import tqdm
 
 from shiftable import arguments, images, models, sweep, table
 from shiftable.allocator import tune_allocator
 from shiftable.arguments import Fill, ImageSize
+from shiftable.cli.options import IMAGES_HELP, network_options, refuse_device
 from shiftable.distributed import Ranks, ranks
 from shiftable.engine import MEMORY_FORMATS, PRECISIONS, MemoryFormat, Precision
 from shiftable.models import Network
@@ -21,17 +21,13 @@ from shiftable.sweep import Sweep
 
 
 @click.command("sweep")
-@click.option(
-    "--model",
-    required=True,
-    help="demo:NAME, timm:NAME, torchvision:NAME, a .pt2 or TorchScript file, or package.module:callable.",
-)
+@network_options
 @click.option(
     "--images",
     "sources",
     required=True,
     multiple=True,
-    help="A folder, an image, a .txt list, a .tar shard (may be repeated), package.module:dataset, or demo:photographs.",
+    help=IMAGES_HELP,
 )
 @click.option(
     "--labels", help="A CSV file of name,class; 'folders'; or 'pattern:REGEX' on file names."
@@ -79,23 +75,6 @@ from shiftable.sweep import Sweep
     "--interpolation",
     type=click.Choice(sweep.INTERPOLATIONS),
     help="Of shifts between pixels; linear by default, fourier for circular only.",
-)
-@click.option(
-    "--size",
-    type=arguments.size,
-    metavar="SIZE",
-    help="Input size of the network, S or HxW pixels.",
-)
-@click.option(
-    "--mean", type=arguments.numbers, metavar="NUMBERS", help="By channel, in units of 0..1."
-)
-@click.option(
-    "--std", type=arguments.numbers, metavar="NUMBERS", help="By channel, in units of 0..1."
-)
-@click.option(
-    "--weights",
-    type=click.Path(path_type=Path),
-    help="A state dict for a timm: or torchvision: model.",
 )
 @click.option(
     "--batch",
@@ -216,7 +195,7 @@ def sweep_command(
     }
 
     def loaded() -> tuple[Network, list[Job]]:
-        _refuse_device(device)
+        refuse_device(device)
         network = models.load(model, size=size, mean=mean, std=std, weights=weights)
         return network, _jobs(
             network, sources, labels, protocols, plan, image_size, border, fill, interpolation
@@ -347,11 +326,3 @@ def _sample(
         found = sampled(network, job, metric, width, out=out, seed=seed, **how)
         click.echo(str(found))
     click.echo(f"stored in {out}")
-
-
-def _refuse_device(name: str) -> None:
-    try:
-        torch.empty(0, device=torch.device(name)).cpu()
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"cannot run on '{name}': {reason}") from error

@@ -85,7 +85,7 @@ def antialias(
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2), torch.nn.ReLU(),
         ...                           torch.nn.MaxPool2d(2))
         >>> print(shiftable.antialias(net, torch.rand(1, 3, 15, 15)))
-        operation  kind         stride  map      
+        operation  kind         stride  map
         0          convolution  2       15 -> 7  blurred by 3 taps after 1
         2          max pool     2       7 -> 3   blurred by 3 taps in its place
         2 changed, 0 left; 0.0 -> 0.0 million multiply-adds an image (+331.0%)
@@ -170,9 +170,7 @@ class _Surgeon:
             return self._max_pool(operation, module)
         if type(module) is nn.AvgPool2d:
             return self._average_pool(operation, module)
-        return _REASONS.get(
-            operation.kind, f"{type(module).__name__} does it in a way of its own"
-        )
+        return _REASONS.get(operation.kind, f"{type(module).__name__} does it in a way of its own")
 
     def _taps(self, stride: Sequence[float]) -> tuple[Taps, Taps]:
         vertical, horizontal = (for_stride(self._filter, self._size, int(s)) for s in stride)
@@ -228,7 +226,8 @@ class _Surgeon:
             new: nn.Module = nn.Sequential(dense, self._blur(taps, operation.stride, pad))
         else:
             joined = tuple(
-                tuple(np.convolve(box(k), row).tolist()) for k, row in zip(kernel, taps, strict=True)
+                tuple(np.convolve(box(k), row).tolist())
+                for k, row in zip(kernel, taps, strict=True)
             )
             size = [n - k + 1 for n, k in zip(operation.size, kernel, strict=True)]
             outputs = self._seen[operation.name][1].shape[-2:]

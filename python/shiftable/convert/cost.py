@@ -42,7 +42,9 @@ def _blur(
     return int(2 * count * height * (image[-1] * len(taps_y) + width * len(taps_x)))
 
 
-def _prologue_blur(image: Any, scale: Any, bias: Any, relu: Any, *rest: Any, **keywords: Any) -> int:
+def _prologue_blur(
+    image: Any, scale: Any, bias: Any, relu: Any, *rest: Any, **keywords: Any
+) -> int:
     return _blur(image, *rest, **keywords)
 
 

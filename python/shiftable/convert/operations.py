@@ -1,7 +1,7 @@
 """Every operation of a network that lowers resolution."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from shiftable.convert.trace import Step, Trace, aten, trace
 from shiftable.spectrum import aliasing_share
 
 ours = torch.ops.shiftable
+
+_AT_ONCE = 4  # images, since every map is made at full resolution, too
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,23 @@ def strided_operations(model: nn.Module, images: Tensor) -> list[StridedOperatio
         >>> [(o.name, o.kind, o.stride, o.to) for o in strided_operations(net, torch.rand(1, 1, 9, 9))]
         [('0', 'convolution', (2, 2), (4, 4)), ('1', 'max pool', (2, 2), (2, 2))]
     """
-    found = trace(model, images, _measure)
-    return [operation for _, operation in listed(found)]
+    if images.ndim != 4 or len(images) == 0:
+        raise ValueError(f"strided_operations: expected (B, C, H, W), got {tuple(images.shape)}")
+    parts = [images[first : first + _AT_ONCE] for first in range(0, len(images), _AT_ONCE)]
+    found = [listed(trace(model, part, _measure)) for part in parts]
+    return [
+        replace(operations[0], aliasing_share=_mean(operations, [len(part) for part in parts]))
+        for operations in zip(*([o for _, o in part] for part in found), strict=True)
+    ]
+
+
+def _mean(operations: Sequence[StridedOperation], images: Sequence[int]) -> float | None:
+    """The aliasing share over parts of the images."""
+    shares = [operation.aliasing_share for operation in operations]
+    known = [
+        share * count for share, count in zip(shares, images, strict=True) if share is not None
+    ]
+    return sum(known) / sum(images) if len(known) == len(shares) else None
 
 
 def listed(found: Trace) -> list[tuple[Step, StridedOperation]]:
@@ -189,7 +206,9 @@ def _unshuffle(step: Step) -> tuple[str, tuple[float, ...], bool]:
     return "pixel unshuffle", (step.arguments[1],) * 2, False
 
 
-def _ours(kind: str, taps: int, stride: int) -> Callable[[Step], tuple[str, tuple[float, ...], bool]]:
+def _ours(
+    kind: str, taps: int, stride: int
+) -> Callable[[Step], tuple[str, tuple[float, ...], bool]]:
     """Our own operators, with the positions of their taps and stride."""
 
     def described(step: Step) -> tuple[str, tuple[float, ...], bool]:
@@ -222,6 +241,7 @@ _DESCRIBERS: dict[Any, Callable[[Step], Any]] = {
     ours.blur_downsample: _ours("blur", 1, 3),
     ours.blur_downsample_prologue: _ours("blur", 4, 6),
     ours.max_blur_downsample: _ours("max blur", 2, 4),
+    ours.polyphase_downsample: _ours("polyphase", 2, 4),
 }
 
 

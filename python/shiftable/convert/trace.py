@@ -127,11 +127,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator below autograd, with the tensors that pass between them."""
 
     def __init__(self, measure: Measure | None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self._measure = measure
         self._values: dict[int, int] = {}  # by the tensor's id
@@ -175,7 +175,9 @@ class _Recorder(TorchDispatchMode):
             self.trace.steps.append(
                 Step(
                     function.overloadpacket,
-                    tuple(None if isinstance(a, Tensor) and i == 0 else a for i, a in enumerate(args)),
+                    tuple(
+                        None if isinstance(a, Tensor) and i == 0 else a for i, a in enumerate(args)
+                    ),
                     inputs,
                     self._values[id(made)],
                     (tuple(leaves[0].shape) if leaves else (), tuple(made.shape)),

@@ -14,8 +14,8 @@ def _taps(filter: Filter | tuple[Filter, Filter], size: int) -> F.Taps:
     """One filter for both axes, or a (vertical, horizontal) pair."""
     if isinstance(filter, tuple) and len(filter) == 2 and isinstance(filter[0], Sequence):
         vertical, horizontal = filter
-        return named(vertical, size), named(horizontal, size)  # type: ignore[arg-type]
-    return named(filter, size)  # type: ignore[arg-type]
+        return named(vertical, size), named(horizontal, size)
+    return named(filter, size)
 
 
 class BlurPool2d(nn.Module):
@@ -105,15 +105,16 @@ class BlurPool1d(BlurPool2d):
         if not isinstance(stride, int):
             raise TypeError(f"BlurPool1d: expected stride as an int, got {stride!r}")
         both = None if pad is None else (*pad, 0, 0)
-        super().__init__(channels, filter_size, stride, border, filter=filter, pad=both)
+        along = ((1.0,), named(filter, filter_size))
+        super().__init__(channels, filter_size, stride, border, filter=along, pad=both)
+        self.filter = filter if isinstance(filter, str) else "given"
         self.stride: int = stride
 
     def forward(self, signal: Tensor) -> Tensor:
         """Blurs `(N, C, L)` or `(C, L)` to `ceil(L / stride)` samples."""
         blurred = F.blur_downsample(
-            signal.unsqueeze(-2), ((1.0,), self.taps), (1, self.stride), border=self.border,
-            pad=self.pad,
-        )  # fmt: skip
+            signal.unsqueeze(-2), self.taps, (1, self.stride), border=self.border, pad=self.pad
+        )
         return blurred.squeeze(-2)
 
 
@@ -147,9 +148,7 @@ class BlurPool3d(nn.Module):
         if len(strides) != 3:
             raise ValueError(f"BlurPool3d: expected stride as an int or three, got {stride!r}")
         depth, *plane = strides
-        self.plane = BlurPool2d(
-            channels, filter_size, (plane[0], plane[1]), border, filter=filter
-        )
+        self.plane = BlurPool2d(channels, filter_size, (plane[0], plane[1]), border, filter=filter)
         self.depth = BlurPool2d(
             channels, filter_size, (depth, 1), border, filter=(named(filter, filter_size), (1.0,))
         )

@@ -72,9 +72,8 @@ class BlurConv2d(nn.Conv2d):
         if order not in ORDERS:
             raise ValueError(f"unknown order '{order}'; known: {', '.join(ORDERS)}")
         super().__init__(
-            in_channels, out_channels, kernel_size,  # type: ignore[arg-type]
-            stride if order == "before" else 1,  # type: ignore[arg-type]
-            padding, dilation, groups, bias, padding_mode, device, dtype,  # type: ignore[arg-type]
+            in_channels, out_channels, kernel_size, stride if order == "before" else 1, padding,
+            dilation, groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
         strides = (stride, stride) if isinstance(stride, int) else stride
         self.order = order
@@ -82,7 +81,8 @@ class BlurConv2d(nn.Conv2d):
         self.blur_stride = strides if order == "after" else (1, 1)
         taps = named(filter, filter_size)
         # An axis that keeps its resolution is not blurred.
-        self.taps = tuple(taps if step > 1 else (1.0,) for step in strides)
+        vertical, horizontal = (taps if step > 1 else (1.0,) for step in strides)
+        self.taps = (vertical, horizontal)
         self.activation = activation
 
     def forward(self, image: Tensor) -> Tensor:
@@ -101,4 +101,5 @@ class BlurConv2d(nn.Conv2d):
     def extra_repr(self) -> str:
         """Returns the arguments, for printing."""
         sizes = tuple(len(row) for row in self.taps)
-        return f"{super().extra_repr()}, order={self.order!r}, filter_size={sizes}, blur_stride={self.blur_stride}"
+        ours = f"order={self.order!r}, filter_size={sizes}, blur_stride={self.blur_stride}"
+        return f"{super().extra_repr()}, {ours}"  # type: ignore[no-untyped-call]

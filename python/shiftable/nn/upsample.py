@@ -3,7 +3,6 @@
 from torch import Tensor, nn
 
 from shiftable import functional as F  # noqa: N812
-from shiftable._ops import ops
 from shiftable.filters import Filter, named
 
 
@@ -76,9 +75,10 @@ class BlurUpsample2d(nn.Module):
             continued = F.blur_downsample(
                 image, (1.0,), 1, border=self.border, pad=(aside, aside, up, up)
             )
-        return ops.blur_downsample_transpose(  # type: ignore[no-any-return]
-            continued, height, width, *taps, list(self.stride), "constant",
-            [left, right, top, bottom],
+        vertical, horizontal = taps
+        return F.blur_upsample(
+            continued, (height, width), (vertical, horizontal), (self.stride[0], self.stride[1]),
+            pad=(left, right, top, bottom),
         )  # fmt: skip
 
     def extra_repr(self) -> str:

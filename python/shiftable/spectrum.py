@@ -43,6 +43,8 @@ def aliasing_share(maps: Tensor, stride: int | Sequence[int]) -> Tensor:
             "aliasing_share: expected maps (N, C, *size) and a stride >= 1 for each axis of size, "
             f"got {tuple(maps.shape)} and {stride}"
         )
+    if maps.numel() == 0:
+        return torch.zeros(len(maps), dtype=torch.float64, device=maps.device)
     windowed = maps.double()
     window = torch.ones((), dtype=torch.float64, device=maps.device)
     outside = torch.zeros((), dtype=torch.bool, device=maps.device)

@@ -317,8 +317,9 @@ def _inputs_and_outputs(
 
     def keep(name: str) -> Any:
         def hook(_: nn.Module, arguments: tuple[Any, ...], result: Any) -> None:
-            if arguments and isinstance(arguments[0], Tensor) and isinstance(result, Tensor):
-                seen[name] = arguments[0].clone(), result.clone()
+            made = result[0] if isinstance(result, tuple) else result  # a pool's indices follow
+            if arguments and isinstance(arguments[0], Tensor) and isinstance(made, Tensor):
+                seen[name] = arguments[0].clone(), made.clone()
 
         return hook
 

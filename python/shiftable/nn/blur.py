@@ -18,6 +18,13 @@ def _taps(filter: Filter | tuple[Filter, Filter], size: int) -> F.Taps:
     return named(filter, size)
 
 
+def _size(taps: F.Taps) -> int | tuple[int, int]:
+    if not isinstance(taps[0], Sequence):
+        return len(taps)
+    vertical, horizontal = (len(row) for row in taps)  # type: ignore[arg-type]
+    return vertical if vertical == horizontal else (vertical, horizontal)
+
+
 class BlurPool2d(nn.Module):
     """Low-passes, then keeps every `stride`-th pixel, in one pass.
 
@@ -56,6 +63,7 @@ class BlurPool2d(nn.Module):
         self.channels = channels
         self.filter = filter if isinstance(filter, str) else "given"
         self.taps: F.Taps = _taps(filter, filter_size)
+        self.filter_size = _size(self.taps)
         self.stride = stride
         self.border: F.Border = border
         self.pad = pad
@@ -66,12 +74,9 @@ class BlurPool2d(nn.Module):
 
     def extra_repr(self) -> str:
         """Returns the arguments, for printing."""
-        nested = isinstance(self.taps[0], tuple)
-        sizes = [len(row) for row in (self.taps if nested else (self.taps,))]  # type: ignore[arg-type]
-        size = sizes[0] if len(set(sizes)) == 1 else tuple(sizes)
         pad = "" if self.pad is None else f", pad={self.pad}"
         return (
-            f"{self.filter}, filter_size={size}, stride={self.stride}, border={self.border!r}{pad}"
+            f"{self.filter}, filter_size={self.filter_size}, stride={self.stride}, border={self.border!r}{pad}"
         )
 
 
@@ -108,6 +113,7 @@ class BlurPool1d(BlurPool2d):
         along = ((1.0,), named(filter, filter_size))
         super().__init__(channels, filter_size, stride, border, filter=along, pad=both)
         self.filter = filter if isinstance(filter, str) else "given"
+        self.filter_size = len(along[1])
         self.stride: int = stride
 
     def forward(self, signal: Tensor) -> Tensor:

@@ -71,6 +71,10 @@ def test_files_are_read(tmp_path):
     assert np.array_equal(data.images[:, 0], images)
     assert np.array_equal(data.labels, labels)
     assert np.array_equal(data.middle[:, 0], images[:, 2:26, 2:26])
+    placed = data.placed(torch.tensor([3, 3, 3, 3]), torch.Generator().manual_seed(0))
+    places = [images[3, y : y + 24, x : x + 24] for y in range(5) for x in range(5)]
+    assert all(any(np.array_equal(one, place) for place in places) for one in placed[:, 0])
+    assert not torch.equal(placed[0], placed[1])
 
 
 def test_the_command_trains_measures_and_goes_on(tmp_path):

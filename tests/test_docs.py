@@ -1,14 +1,18 @@
 """What the documents say runs."""
 
 import re
+import warnings
 from pathlib import Path
 
 import pytest
+import shiftable
+import torch
 from click.testing import CliRunner
 from peers import peer
-from shiftable.cli import shiftable
+from shiftable.cli import shiftable as command
 
 from tests.commands import options
+from tests.toys import Residual
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -19,10 +23,29 @@ def code(page, language):
 
 
 def test_the_readmes_python_runs(capsys):
-    first, mend = code(ROOT / "README.md", "python")
+    first, surgery, layers = code(ROOT / "README.md", "python")
     exec(first.replace("grid(7)", "grid(1)"), {})  # the same on 9 shifts instead of 225
     assert re.findall(r"^(\w+) Estimate\(value=0\.\d+", capsys.readouterr().out, re.MULTILINE) == ["embed", "crop"]  # fmt: skip
-    exec(mend, {})
+    exec(surgery, {"model": Residual().eval()})
+    assert "3 changed, 0 left" in capsys.readouterr().out
+    exec(layers, {})
+
+
+def test_the_python_of_mending_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = torch.rand(2, 3, 32, 32)
+    names = {"images": shown, "maps": shown, "example": shown, "model": Residual().eval()}
+    names |= {"shiftable": shiftable, "torch": torch}
+    find, mend, recovery, export = code(ROOT / "docs" / "mend.md", "python")
+    exec(find, names)
+    assert len(names["operations"]) == 3
+    exec(mend, names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's exporter, about itself
+        exec(export, names)
+    short = recovery.replace("steps=1000", "steps=1, batch=1, batch_norm=0")
+    exec(short.replace('"photos/"', '"demo:photographs"'), {})
+    assert (tmp_path / "recovery.pt").exists()
 
 
 def test_the_gate_of_the_documents_runs():
@@ -60,9 +83,9 @@ def test_links_lead_somewhere(page):
 
 
 def test_options_in_the_documents_exist():
-    for name in shiftable.commands:
-        shown = CliRunner().invoke(shiftable, [name, "--help"], env={"COLUMNS": "200"}).output
+    for name in command.commands:
+        shown = CliRunner().invoke(command, [name, "--help"], env={"COLUMNS": "200"}).output
         known = set(re.findall(r"--[a-z0-9-]+", shown))
         for page in PAGES:
-            for command in re.findall(rf"shiftable {name} (?:[^`\n#|]|\\\n)*", page.read_text()):
-                assert set(re.findall(r"--[a-z0-9-]+", command)) <= known, command
+            for line in re.findall(rf"shiftable {name} (?:[^`\n#|]|\\\n)*", page.read_text()):
+                assert set(re.findall(r"--[a-z0-9-]+", line)) <= known, line

@@ -30,6 +30,8 @@ class Recipe:
         shift: by which views differ at most, pixels on each axis.
         learning_rate: at its highest; it rises over the first twentieth and falls as a cosine to 0.
         consistency: weight of the term that makes a photograph's views agree.
+        mixed: share of photographs that another one is blended into, at random strength: more
+            pictures than there are photographs, on which the teacher's answers are many.
         batch_norm: photographs for the new statistics of batch norms; 0 keeps the old ones.
         seed: of views and order.
     """
@@ -40,6 +42,7 @@ class Recipe:
     shift: int = 8
     learning_rate: float = 1e-4
     consistency: float = 1.0
+    mixed: float = 0.5
     batch_norm: int = 256
     seed: int = 0
 
@@ -285,7 +288,13 @@ class _Views:
                 f"{tuple(photograph.shape)} of {photograph.dtype}"
             )
         room = 2 * self._recipe.shift
-        part = random_part(photograph, (self._size[0] + room, self._size[1] + room), random)
+        size = (self._size[0] + room, self._size[1] + room)
+        part = random_part(photograph, size, random)
+        if self._recipe.mixed and number >= 0:
+            chance, strength, other = torch.rand(3, generator=random).tolist()
+            if chance < self._recipe.mixed:
+                another = self._images[int(other * len(self._images))].to(self._device)
+                part = part.lerp(random_part(another, size, random), strength)
         corners = torch.randint(0, room + 1, (self._recipe.views, 2), generator=random)
         return take_windows(
             part[None], corners.to(self._device), self._size, dtype=torch.float32, **self._affine

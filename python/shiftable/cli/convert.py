@@ -22,6 +22,7 @@ from shiftable.nn.conv import ORDERS, Order
 from shiftable.recover import Progress, Recipe, recover
 
 _RECIPE = Recipe()
+_EVERY = 50  # steps between checkpoints
 
 
 @click.command("strides")
@@ -238,7 +239,7 @@ def _recover(
         recover(
             report.model, teacher, photographs, size=network.size, recipe=recipe,
             scale=network.scale, bias=network.bias, precision=precision,
-            checkpoint=_checkpoint(out), progress=told,
+            checkpoint=_checkpoint(out), every=_EVERY, progress=told,
         )  # fmt: skip
 
 

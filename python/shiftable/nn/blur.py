@@ -75,9 +75,7 @@ class BlurPool2d(nn.Module):
     def extra_repr(self) -> str:
         """Returns the arguments, for printing."""
         pad = "" if self.pad is None else f", pad={self.pad}"
-        return (
-            f"{self.filter}, filter_size={self.filter_size}, stride={self.stride}, border={self.border!r}{pad}"
-        )
+        return f"{self.filter}, filter_size={self.filter_size}, stride={self.stride}, border={self.border!r}{pad}"
 
 
 class BlurPool1d(BlurPool2d):

@@ -1,7 +1,6 @@
 """Downsampling by the ideal low-pass filter."""
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +42,7 @@ class IdealDownsample2d(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Downsamples `(N, C, H, W)` or `(C, H, W)` to `ceil(H / stride)` by `ceil(W / stride)`."""
         vertical, horizontal = (
-            _low_pass(size, step).to(image.device, image.dtype)
+            _low_pass(size, step, image)
             for size, step in zip(image.shape[-2:], self.stride, strict=True)
         )
         return vertical @ (image @ horizontal.mT)
@@ -53,14 +52,14 @@ class IdealDownsample2d(nn.Module):
         return f"stride={self.stride}"
 
 
-@lru_cache(64)
-def _low_pass(size: int, stride: int) -> Tensor:
+def _low_pass(size: int, stride: int, like: Tensor) -> Tensor:
     """The matrix (ceil(size / stride), size) of low-pass and downsampling."""
-    if stride == 1:
-        return torch.eye(size, dtype=torch.float64)
-    limit = math.ceil(size / (2 * stride)) - 1  # the largest whole frequency below the limit
-    kept = torch.arange(0, size, stride, dtype=torch.float64)
-    distance = kept[:, None] - torch.arange(size, dtype=torch.float64)
-    frequencies = torch.arange(1, limit + 1, dtype=torch.float64)
-    waves = torch.cos(2 * torch.pi * distance[..., None] * frequencies / size)
-    return (1 + 2 * waves.sum(-1)) / size
+    position = torch.arange(size, device=like.device)
+    kernel = (position == 0).double()
+    if stride > 1:
+        # The sum of all whole frequencies below the limit: Dirichlet's kernel.
+        waves = 2 * (math.ceil(size / (2 * stride)) - 1) + 1
+        angle = torch.pi * position.double() / size
+        kernel = torch.where(position == 0, waves, (waves * angle).sin() / angle.sin()) / size
+    distance = position[::stride, None] - position
+    return kernel[distance % size].to(like.dtype)

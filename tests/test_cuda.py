@@ -144,6 +144,8 @@ def test_refuses_tensors_of_two_devices(cuda):
         blur_downsample(image, TAPS, out=torch.empty(3, 16, 16, 16))
     with pytest.raises(ValueError, match="prologue on the image's device"):
         blur_downsample(image, TAPS, prologue_scale=torch.ones(16))
+    with pytest.raises(ValueError, match="phase on the image's device"):
+        polyphase_downsample(image, TAPS, phase=torch.tensor(0))
 
 
 def test_any_corner_of_a_gpu_is_safe(cuda):
@@ -155,6 +157,14 @@ def test_any_corner_of_a_gpu_is_safe(cuda):
         windows = take_windows(images(cuda)[:1], far, (8, 8), border=border, fill=2)
         assert bool(windows.isfinite().all())
     torch.cuda.synchronize()
+
+
+def test_any_phase_of_a_gpu_is_safe(cuda):
+    """Likewise: it counts as the nearest."""
+    image = images(cuda)
+    far, near = (torch.tensor(p, device=cuda) for p in ([-(2**40), 1, 2**40], [0, 1, 3]))
+    got, want = (polyphase_downsample(image, TAPS, phase=phase)[0] for phase in (far, near))
+    assert torch.equal(got, want)
 
 
 def test_corners_may_lie_on_the_cpu(cuda):

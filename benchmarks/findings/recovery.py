@@ -28,20 +28,20 @@ from shiftable.images import size_for
 from shiftable.intervals import Estimate, difference, estimate
 from shiftable.metrics.summary import terms
 from shiftable.models import Network
-from shiftable.recover import Progress, Recipe, recover
+from shiftable.recover import Progress, recover
 from shiftable.sweep import Protocol
+from shiftable.views import Recipe
 from torch import Tensor, nn
 
 from benchmarks.findings import photographs
 
-NETWORKS = {
-    "demo:efficientnet-lite0": (
-        "EfficientNet-Lite0",
-        Recipe(steps=900, learning_rate=2e-4),
+# What each is called, how it is mended, and how it is recovered.
+NETWORKS: dict[str, tuple[str, dict[str, Any], Recipe]] = {
+    "demo:efficientnet-lite0": ("EfficientNet-Lite0", {}, Recipe(steps=900, learning_rate=2e-4)),
+    "demo:squeezenet": (
+        "SqueezeNet 1.1", {"exclude": ["conv1"]}, Recipe(steps=2500, learning_rate=7e-5),
     ),
-    "demo:squeezenet": ("SqueezeNet 1.1", Recipe(steps=1200, learning_rate=1e-4)),
-}
-FILTER_SIZE = 3
+}  # fmt: skip
 PROTOCOLS: tuple[Protocol, ...] = ("crop", "embed")
 PLAN = grid(2)
 METRICS = {
@@ -60,6 +60,7 @@ def main() -> None:
         "--debian", type=Path, default=Path("/"), help="Where Debian's packages are."
     )
     parser.add_argument("--checkpoints", type=Path, default=Path("runs/recovery"))
+    parser.add_argument("--only", choices=NETWORKS, help="One network; the others stay in --json.")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--page", type=Path)
@@ -69,16 +70,15 @@ def main() -> None:
         found = json.loads(given.stored.read_text())
     else:
         tune_allocator()
-        found = {
-            "machine": {
-                "processor": platform.processor() or platform.machine(),
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-            },
-            "networks": {
-                name: measured(name, given.debian, given.checkpoints) for name in NETWORKS
-            },
+        known = json.loads(given.json.read_text()) if given.json and given.json.exists() else {}
+        found = {"machine": {}, "networks": {}} | known
+        found["machine"] = {
+            "processor": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
         }
+        for name in NETWORKS if given.only is None else [given.only]:
+            found["networks"][name] = measured(name, given.debian, given.checkpoints)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")
     if given.figure:
@@ -89,18 +89,19 @@ def main() -> None:
 
 def measured(name: str, debian: Path, checkpoints: Path) -> dict[str, Any]:
     """All that is measured of one network."""
-    title, recipe = NETWORKS[name]
+    title, settings, recipe = NETWORKS[name]
     network = models.load(name)
     before = network.model
     assert isinstance(before, nn.Module)
     mended = copy.deepcopy(before)
-    report = antialias(mended, torch.rand(1, 3, *network.size), filter_size=FILTER_SIZE)
+    report = antialias(mended, torch.rand(1, 3, *network.size), **settings)
     recovered = copy.deepcopy(mended)
     history = _recover(network, recovered, recipe, debian, checkpoints / f"{title}.pt")
     states = dict(zip(STATES, (before, mended, recovered), strict=True))
     return {
         "recipe": asdict(recipe),
-        "filter_size": FILTER_SIZE,
+        "antialias": settings,
+        "taps": report.changed[0].taps[0],
         "losses": [[p.distillation, p.consistency] for p in history],
         "multiply_adds": {"before": report.macs_before, "mended": report.macs_after},
         "changed": _changed(report),
@@ -246,7 +247,7 @@ def page(found: dict[str, Any], figure: str) -> str:
         lines += [
             f"## {title}",
             "",
-            f"{len(network['changed'])} operations blurred with {network['filter_size']} taps; "
+            f"{len(network['changed'])} operations blurred with {network['taps']} taps; "
             f"{cost['before'] / 1e6:.0f} -> {cost['mended'] / 1e6:.0f} million multiply-adds an image "
             f"({cost['mended'] / cost['before'] - 1:+.1%}), {speed['before']:.0f} -> {speed['mended']:.0f} images/s "
             f"({speed['mended'] / speed['before'] - 1:+.0%}; {found['machine']['threads']} threads, batch 16, channels_last).",

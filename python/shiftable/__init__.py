@@ -16,8 +16,9 @@ from shiftable.plan import (
     random_pairs,
     sizes,
 )
-from shiftable.recover import Recipe, recover
+from shiftable.recover import recover
 from shiftable.sweep import Sweep
+from shiftable.views import Recipe
 
 __all__ = [
     "Outcome",

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -71,6 +72,16 @@ def dtype_of(model: Model) -> torch.dtype:
     """The dtype of a network's first floating parameter; float32 if it has none."""
     tensors = model.parameters() if isinstance(model, nn.Module) else ()
     return next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        plain: Tensor = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
+        digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def refuse_training(model: Model) -> None:

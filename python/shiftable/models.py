@@ -3,7 +3,6 @@
 import hashlib
 import importlib
 import inspect
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from shiftable import demo, mended
 from shiftable.convert import antialias
-from shiftable.engine import Model, dtype_of
+from shiftable.convert.placement import structure
+from shiftable.engine import Model, dtype_of, weights_digest
 from shiftable.mended import Mended
 
 
@@ -97,7 +97,7 @@ def load(
             "TorchScript file, or package.module:callable"
         )
     if isinstance(model, nn.Module):
-        digest = _digest(model)
+        digest = weights_digest(model)
         try:
             model = model.eval()
         except NotImplementedError:  # an exported one cannot change its mode, nor tell it
@@ -137,7 +137,7 @@ def _mended(name: str, stored: Mended, memory_format: torch.memory_format) -> Ne
     except RuntimeError as error:
         reason = str(error).strip().replace("\n\t", " ")
         raise ValueError(f"{name} does not fit {stored.model}: {reason}") from error
-    return replace(network, name=name, weights=_digest(network.model))
+    return replace(network, name=name, weights=weights_digest(network.model))
 
 
 def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
@@ -309,21 +309,11 @@ def _code(name: str, kind: str, model: Model) -> str:
     """SHA-256 of a network's structure, and of the file that it is from."""
     digest = hashlib.sha256()
     if isinstance(model, nn.Module):
-        digest.update(re.sub(r" at 0x[0-9a-f]+", "", repr(model)).encode())
+        digest.update(structure(model).encode())
     source = Path(name) if Path(name).is_file() else None
     if source is None and kind in sys.modules:  # package.module:attribute
         found = getattr(sys.modules[kind], "__file__", None)
         source = Path(found) if found else None
     if source is not None and source.is_file():
         digest.update(source.read_bytes())
-    return digest.hexdigest()
-
-
-def _digest(model: nn.Module) -> str:
-    """SHA-256 of all parameters and buffers, by name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        plain: Tensor = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
-        digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

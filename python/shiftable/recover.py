@@ -1,56 +1,22 @@
 """Gives a mended network back its accuracy, without labels: it learns from the network it was."""
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from shiftable.engine import Colour, Model, device_of
-from shiftable.functional import take_windows
+from shiftable.convert.placement import structure
+from shiftable.engine import Colour, Model, device_of, dtype_of, weights_digest
+from shiftable.views import Recipe, Views
 
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
-_AREA = (0.25, 1.0)  # of a photograph that a view shows
-_ASPECT = (3 / 4, 4 / 3)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is recovered.
-
-    Args:
-        steps: of the optimizer.
-        batch: photographs in a step.
-        views: shifted views of each, >= 2.
-        shift: by which views differ at most, pixels on each axis.
-        learning_rate: at its highest; it rises over the first twentieth and falls as a cosine to 0.
-        consistency: weight of the term that makes a photograph's views agree.
-        mixed: share of photographs that another one is blended into, at random strength: more
-            pictures than there are photographs, on which the teacher's answers are many.
-        batch_norm: photographs for the new statistics of batch norms; 0 keeps the old ones.
-        seed: of views and order.
-    """
-
-    steps: int = 1000
-    batch: int = 8
-    views: int = 2
-    shift: int = 8
-    learning_rate: float = 1e-4
-    consistency: float = 1.0
-    mixed: float = 0.5
-    batch_norm: int = 256
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("steps", 0), ("batch", 1), ("views", 2), ("shift", 1),
-                            ("batch_norm", 0), ("consistency", 0), ("learning_rate", 0)):  # fmt: skip
-            if not getattr(self, name) >= least:
-                raise ValueError(f"recover: expected {name} >= {least}, got {getattr(self, name)}")
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -74,7 +40,7 @@ def recover(
     bias: Colour | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
     checkpoint: Path | str | None = None,
-    every: int = 50,
+    every: int = 10,
     progress: Callable[[Progress], object] | None = None,
 ) -> list[Progress]:
     """Fine-tunes a mended network to the outputs of the one it was, on photographs without labels.
@@ -106,7 +72,8 @@ def recover(
         The progress after each step, those before a stop included.
 
     Raises:
-        ValueError: for no images, a teacher that is the student or in training mode, a loss that is
+        ValueError: for no images or others than the above, a teacher that shares the student's
+            parameters or is in training mode, networks that fail or return no logits, a loss that is
             not finite, or a checkpoint of another recovery.
 
     References:
@@ -125,52 +92,85 @@ def recover(
         [1, 2]
     """
     recipe = recipe or Recipe()
-    if len(images) == 0:
-        raise ValueError("recover: expected images, got none")
-    if every < 1:
-        raise ValueError(f"recover: expected every >= 1, got {every}")
-    if teacher is student:
-        raise ValueError("recover: expected a teacher besides the student, got the same network")
-    if isinstance(teacher, nn.Module) and any(m.training for m in teacher.modules()):
-        raise ValueError("recover: expected a teacher in eval mode; call teacher.eval() first")
-    device = device_of(student)
-    views = _Views(images, size, recipe, scale, bias, device)
-    cast: Any = nullcontext
-    if precision == "bf16":
-        cast = lambda: torch.autocast(device.type, torch.bfloat16)
+    _refuse(student, teacher, images, precision, every)
+    device, dtype = device_of(student), dtype_of(student)
+    views = Views(images, size, recipe, {"scale": scale, "bias": bias}, device, dtype)
+    lower = precision == "bf16"
+
+    def answers(model: Model, windows: Tensor, who: str) -> Tensor:
+        try:
+            with torch.autocast(device.type, torch.bfloat16, enabled=lower):
+                logits = model(windows)
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(
+                f"recover: the {who} failed on views {tuple(windows.shape)}: {reason}"
+            ) from error
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"recover: expected logits (B, K) from the {who}, got {got}")
+        return logits.float()
+
     student.eval()
     optimizer = torch.optim.AdamW(student.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
     history: list[Progress] = []
     path = None if checkpoint is None else Path(checkpoint)
+    told = _told(student, teacher, images, size, scale, bias, precision, recipe)
     if path is not None and path.exists():
-        history = _read(path, recipe, len(images), student, optimizer)
+        history = _read(path, told, student, optimizer)
     elif recipe.batch_norm:
-        renew_batch_norms(student, views.for_batch_norms(), cast)
+        batches = views.for_batch_norms()
+        renew_batch_norms(lambda windows: answers(student, windows, "student"), student, batches)
     for step in range(len(history), recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * _schedule(step, recipe.steps)
         windows = views(step)
-        with torch.no_grad(), cast():
-            taught = teacher(windows).float().softmax(1)
-        with cast():
-            logits = student(windows).float()
-        distillation, consistency = losses(logits, taught, recipe.views)
-        loss = distillation + recipe.consistency * consistency
-        if not loss.isfinite():
+        with torch.no_grad():
+            taught = answers(teacher, windows, "teacher").softmax(1)
+        logits = answers(student, windows, "student")
+        if logits.shape != taught.shape:
             raise ValueError(
-                f"recover: the loss of step {step + 1} is not finite; take a lower learning_rate, "
-                f"it is {recipe.learning_rate}"
+                f"recover: expected as many classes of both, got {logits.shape[1]} of the student "
+                f"and {taught.shape[1]} of the teacher"
             )
+        distillation, consistency = losses(logits, taught, recipe.views)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        (distillation + recipe.consistency * consistency).backward()  # type: ignore[no-untyped-call]
+        length = nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        if not (distillation + consistency + length).isfinite():
+            raise ValueError(
+                f"recover: loss or gradient of step {step + 1} is not finite; take a lower "
+                f"learning_rate, it is {recipe.learning_rate}"
+            )
         optimizer.step()
         history.append(Progress(step + 1, recipe.steps, distillation.item(), consistency.item()))
         if path is not None and ((step + 1) % every == 0 or step + 1 == recipe.steps):
-            _write(path, recipe, len(images), student, optimizer, history)
+            _write(path, told, student, optimizer, history)
         if progress is not None:
             progress(history[-1])
     return history
+
+
+def _refuse(
+    student: nn.Module, teacher: Model, images: Sequence[Tensor], precision: str, every: int
+) -> None:
+    if len(images) == 0:
+        raise ValueError("recover: expected images, got none")
+    if every < 1:
+        raise ValueError(f"recover: expected every >= 1, got {every}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision '{precision}'; known: {', '.join(PRECISIONS)}")
+    own = {id(parameter) for parameter in student.parameters() if parameter.requires_grad}
+    if not own:
+        raise ValueError("recover: expected a student with parameters that require a gradient")
+    if isinstance(teacher, nn.Module):
+        if any(id(parameter) in own for parameter in teacher.parameters()):
+            raise ValueError(
+                "recover: expected a teacher besides the student, got one with its parameters; "
+                "copy.deepcopy the network before it is mended"
+            )
+        if any(module.training for module in teacher.modules()):
+            raise ValueError("recover: expected a teacher in eval mode; call teacher.eval() first")
 
 
 def losses(logits: Tensor, taught: Tensor, views: int) -> tuple[Tensor, Tensor]:
@@ -182,20 +182,16 @@ def losses(logits: Tensor, taught: Tensor, views: int) -> tuple[Tensor, Tensor]:
         views: of each photograph.
 
     Returns:
-        The divergence of the student from the teacher's mean over views, and that of the student's
-        views from their own mean. 0 where they are the same.
+        With m the mean over views, and KL(p, q) the sum of p log(p / q): KL(m of the teacher, each
+        view of the student), and KL(m of the student, each of its views). 0 where they are the same.
     """
     shape = (-1, views, logits.shape[1])
     target = taught.view(shape).mean(1, keepdim=True)
-    log_probabilities = logits.log_softmax(1).view(shape)
-    distillation = _divergence(target, log_probabilities)
-    mean = log_probabilities.exp().mean(1, keepdim=True)
-    return distillation, _divergence(mean, log_probabilities)
-
-
-def _divergence(p: Tensor, log_q: Tensor) -> Tensor:
-    """Kullback & Leibler's, of q from p."""
-    return (torch.xlogy(p, p) - p * log_q).sum(-1).mean()
+    answered = logits.log_softmax(1).view(shape)
+    distillation = (torch.xlogy(target, target) - target * answered).sum(-1).mean()
+    # As logarithms: the gradient of p log p is lost where p is too small for its type.
+    mean = answered.logsumexp(1, keepdim=True) - math.log(views)
+    return distillation, (mean.exp() * (mean - answered)).sum(-1).mean()
 
 
 def _schedule(step: int, steps: int) -> float:
@@ -208,22 +204,20 @@ def _schedule(step: int, steps: int) -> float:
 
 @torch.no_grad()
 def renew_batch_norms(
-    model: nn.Module, batches: Iterator[Tensor], cast: Callable[[], Any] = nullcontext
+    run: Callable[[Tensor], object], model: nn.Module, batches: Iterable[Tensor]
 ) -> None:
     """Makes the statistics of a network's batch norms anew: plain means over some batches.
 
     Args:
+        run: runs the network on a batch.
         model: changed in place; modes come back.
         batches: `(B, C, h, w)` each.
-        cast: a context to run the network in.
     """
     norms = [m for m in model.modules() if isinstance(m, _BATCH_NORM) and m.track_running_stats]
-    if not norms:
-        return
-    with _averaging(norms):
-        for batch in batches:
-            with cast():
-                model(batch)
+    if norms:
+        with _averaging(norms):
+            for batch in batches:
+                run(batch)
 
 
 @contextmanager
@@ -240,104 +234,40 @@ def _averaging(norms: list[Any]) -> Iterator[None]:
             norm.momentum, norm.training = momentum, training
 
 
-class _Views:
-    """The windows of each step. They depend on seed and step alone, so that a stop loses nothing."""
-
-    def __init__(
-        self,
-        images: Sequence[Tensor],
-        size: tuple[int, int],
-        recipe: Recipe,
-        scale: Colour | None,
-        bias: Colour | None,
-        device: torch.device,
-    ) -> None:
-        self._images = images
-        self._size = size
-        self._recipe = recipe
-        self._affine: dict[str, Any] = {"scale": scale, "bias": bias}
-        self._device = device
-
-    def __call__(self, step: int) -> Tensor:
-        """The views of one step, (batch * views, C, h, w)."""
-        batch, count = self._recipe.batch, len(self._images)
-        drawn = torch.arange(step * batch, (step + 1) * batch)
-        return torch.cat(
-            [self._of(self._order(int(n) // count)[int(n) % count], int(n)) for n in drawn]
-        )
-
-    def for_batch_norms(self) -> Iterator[Tensor]:
-        """Views for the statistics, drawn before the first step's."""
-        per_batch = max(1, 32 // self._recipe.views)
-        for first in range(0, self._recipe.batch_norm, per_batch):
-            numbers = range(first, min(first + per_batch, self._recipe.batch_norm))
-            yield torch.cat([self._of(n % len(self._images), -1 - n) for n in numbers])
-
-    def _order(self, epoch: int) -> list[int]:
-        return torch.randperm(len(self._images), generator=self._random(epoch)).tolist()
-
-    def _random(self, number: int) -> torch.Generator:
-        return torch.Generator().manual_seed((self._recipe.seed << 32) ^ (number & 0xFFFFFFFF))
-
-    def _of(self, image: int, number: int) -> Tensor:
-        random = self._random(number)
-        photograph = self._images[image].to(self._device)
-        if photograph.dtype != torch.uint8 or photograph.ndim != 3:
-            raise ValueError(
-                "recover: expected images (C, H, W) of uint8, got "
-                f"{tuple(photograph.shape)} of {photograph.dtype}"
-            )
-        room = 2 * self._recipe.shift
-        size = (self._size[0] + room, self._size[1] + room)
-        part = random_part(photograph, size, random)
-        if self._recipe.mixed and number >= 0:
-            chance, strength, other = torch.rand(3, generator=random).tolist()
-            if chance < self._recipe.mixed:
-                another = self._images[int(other * len(self._images))].to(self._device)
-                part = part.lerp(random_part(another, size, random), strength)
-        corners = torch.randint(0, room + 1, (self._recipe.views, 2), generator=random)
-        return take_windows(
-            part[None], corners.to(self._device), self._size, dtype=torch.float32, **self._affine
-        )[0]
-
-
-def random_part(photograph: Tensor, size: tuple[int, int], random: torch.Generator) -> Tensor:
-    """Returns a random part of a photograph, resized with an anti-aliased filter, perhaps mirrored.
-
-    Args:
-        photograph: uint8 `(C, H, W)`.
-        size: (h, w) of the result, pixels.
-        random: what chance is taken from.
-
-    Returns:
-        `(C, h, w)` in float32, 0..255.
-
-    References:
-        Szegedy et al., Going Deeper with Convolutions (CVPR 2015), section 6, for parts by area and
-        aspect.
-    """
-    height, width = photograph.shape[1:]
-    area, aspect, down, right, mirrored = torch.rand(5, generator=random).tolist()
-    area = (_AREA[0] + area * (_AREA[1] - _AREA[0])) * height * width
-    ratio = math.exp(math.log(_ASPECT[0]) + aspect * math.log(_ASPECT[1] / _ASPECT[0]))
-    h = max(1, min(height, round(math.sqrt(area / ratio))))
-    w = max(1, min(width, round(math.sqrt(area * ratio))))
-    top, left = round(down * (height - h)), round(right * (width - w))
-    part = photograph[None, :, top : top + h, left : left + w].float()
-    resized = functional.interpolate(
-        part, size, mode="bicubic", align_corners=False, antialias=True
-    )
-    result = resized[0].clamp(0, 255)
-    return result.flip(2) if mirrored < 0.5 else result
-
-
 # -- checkpoints -----------------------------------------------------------------------------------
+
+
+def _told(
+    student: nn.Module,
+    teacher: Model,
+    images: Sequence[Tensor],
+    size: tuple[int, int],
+    scale: Colour | None,
+    bias: Colour | None,
+    precision: str,
+    recipe: Recipe,
+) -> dict[str, Any]:
+    """What a recovery depends on, as plain values."""
+    pixels = hashlib.sha256()
+    for image in images:
+        pixels.update(f"{tuple(image.shape)}".encode() + image.cpu().numpy().tobytes())
+    taught_by = weights_digest(teacher) if isinstance(teacher, nn.Module) else ""
+    return {
+        **asdict(recipe),
+        "size": f"{size[0]}x{size[1]}",
+        "scale": str(scale),
+        "bias": str(bias),
+        "precision": precision,
+        "images": pixels.hexdigest(),
+        "teacher": taught_by,
+        "student": weights_digest(student),
+        "structure": hashlib.sha256(structure(student).encode()).hexdigest(),
+    }
 
 
 def _write(
     path: Path,
-    recipe: Recipe,
-    count: int,
+    told: dict[str, Any],
     student: nn.Module,
     optimizer: torch.optim.Optimizer,
     history: list[Progress],
@@ -347,8 +277,7 @@ def _write(
     partial = path.with_name(path.name + ".partial")
     torch.save(
         {
-            "recipe": asdict(recipe),
-            "images": count,
+            "of": told,
             "student": student.state_dict(),
             "optimizer": optimizer.state_dict(),
             "history": [asdict(one) for one in history],
@@ -359,18 +288,22 @@ def _write(
 
 
 def _read(
-    path: Path, recipe: Recipe, count: int, student: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path, told: dict[str, Any], student: nn.Module, optimizer: torch.optim.Optimizer
 ) -> list[Progress]:
     try:
         stored = torch.load(path, map_location=device_of(student), weights_only=True)
-        theirs = {**stored["recipe"], "images": stored["images"]}
+        theirs = dict(stored["of"])
+        history = [Progress(**one) for one in stored["history"]]
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"cannot read {path} as a recovery's checkpoint ({reason}); take it away to begin anew"
         ) from error
-    ours = {**asdict(recipe), "images": count}
-    unlike = [f"{k} {theirs.get(k)}, not {v}" for k, v in ours.items() if theirs.get(k) != v]
+    unlike = [
+        f"another {key}" if len(str(value)) > 60 else f"{key} {theirs.get(key)}, not {value}"
+        for key, value in told.items()
+        if theirs.get(key) != value
+    ]
     if unlike:
         raise ValueError(
             f"{path} is the checkpoint of another recovery ({'; '.join(unlike)}); take it away to "
@@ -378,4 +311,4 @@ def _read(
         )
     student.load_state_dict(stored["student"])
     optimizer.load_state_dict(stored["optimizer"])
-    return [Progress(**one) for one in stored["history"]]
+    return history

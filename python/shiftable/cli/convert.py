@@ -19,10 +19,11 @@ from shiftable.convert.report import aligned, by_axis
 from shiftable.mended import Mended
 from shiftable.models import Network
 from shiftable.nn.conv import ORDERS, Order
-from shiftable.recover import Progress, Recipe, recover
+from shiftable.recover import Progress, recover
+from shiftable.views import Recipe
 
 _RECIPE = Recipe()
-_EVERY = 50  # steps between checkpoints
+_EVERY = 10  # steps between checkpoints
 
 
 @click.command("strides")

@@ -3,20 +3,19 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from shiftable.convert.trace import evaluating
+from shiftable._ops import ops as ours
+from shiftable.convert.trace import Example, arguments_of, evaluating
 
-ours = torch.ops.shiftable
 
-
-def multiply_adds(model: nn.Module, example: Tensor) -> int:
+def multiply_adds(model: nn.Module, example: Example) -> int:
     """Returns the multiply-adds for one image: of convolutions, matrix products and blurs.
 
     Args:
         model: left as it is.
-        example: `(B, C, H, W)`; the sum is divided by B.
+        example: `(B, C, H, W)`, or a tuple that begins with it; the sum is divided by B.
     """
     counter = FlopCounterMode(
         display=False,
@@ -27,8 +26,8 @@ def multiply_adds(model: nn.Module, example: Tensor) -> int:
         },
     )
     with evaluating(model), torch.no_grad(), counter:
-        model(example)
-    return round(counter.get_total_flops() / 2 / len(example))
+        model(*arguments_of(example))
+    return round(counter.get_total_flops() / 2 / len(arguments_of(example)[0]))
 
 
 def _blur(

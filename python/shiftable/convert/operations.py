@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from shiftable._ops import ops as ours
+from shiftable.convert.placement import blurs
 from shiftable.convert.trace import Step, Trace, aten, trace
 from shiftable.spectrum import aliasing_share
-
-ours = torch.ops.shiftable
 
 _AT_ONCE = 4  # images, since every map is made at full resolution, too
 
@@ -49,7 +49,9 @@ class StridedOperation:
 def strided_operations(model: nn.Module, images: Tensor) -> list[StridedOperation]:
     """Lists every operation of a network that lowers resolution, in the order of the forward pass.
 
-    It is found by running the network, so functional calls are seen as well as modules.
+    It is found by running the network, so functional calls are seen as well as modules. Maps are
+    taken to be `(N, C, H, W)`: slices of tokens or of `(N, H, W, C)` are not told from those of maps,
+    and what reorders pixels by reshaping is not seen.
 
     Args:
         model: any network; left as it is.
@@ -75,7 +77,7 @@ def strided_operations(model: nn.Module, images: Tensor) -> list[StridedOperatio
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"strided_operations: expected (B, C, H, W), got {tuple(images.shape)}")
     parts = [images[first : first + _AT_ONCE] for first in range(0, len(images), _AT_ONCE)]
-    found = [listed(trace(model, part, _measure)) for part in parts]
+    found = [listed(trace(model, part, _measure, blurs(model))) for part in parts]
     return [
         replace(operations[0], aliasing_share=_mean(operations, [len(part) for part in parts]))
         for operations in zip(*([o for _, o in part] for part in found), strict=True)
@@ -171,10 +173,13 @@ def is_low_pass(step: Step) -> bool:
     )
 
 
-def _pool(kind: str) -> Callable[[Step], tuple[str, tuple[float, ...], bool]]:
-    def described(step: Step) -> tuple[str, tuple[float, ...], bool]:
+def _pool(kind: str) -> Callable[[Step], tuple[str, tuple[float, ...], bool] | None]:
+    def described(step: Step) -> tuple[str, tuple[float, ...], bool] | None:
         axes = 3 if "3d" in str(step.operator) else 1 if "1d" in str(step.operator) else 2
         kernel = step.arguments[1]
+        size = step.shapes[0][-axes:]
+        if all(k >= n for k, n in zip(_repeated(kernel, axes), size, strict=True)):
+            return None  # a global pool: no stride follows
         return kind, _repeated(_argument(step, 2, None) or kernel, axes), False
 
     return described
@@ -246,15 +251,14 @@ _DESCRIBERS: dict[Any, Callable[[Step], Any]] = {
 
 
 def _blurred_before(found: Trace, step: Step) -> bool:
-    """Whether what the operation reads was just low-passed at full resolution."""
+    """Whether what the operation reads was just low-passed, at full resolution."""
     maker = found.producer(step.inputs[0]) if step.inputs else None
-    while maker is not None and maker.operator in (aten.detach, aten.clone, aten.alias, aten.slice):
+    while maker is not None and maker.operator in (aten.detach, aten.clone, aten.alias):
         maker = found.producer(maker.inputs[0])
-    if maker is None:
+    if maker is None or maker.operator not in _DESCRIBERS:
         return False
-    if maker.operator is aten.convolution:
-        return is_low_pass(maker)
-    return maker.operator in (ours.blur_downsample, ours.max_blur_downsample)
+    described = _DESCRIBERS[maker.operator](maker)
+    return described is not None and described[2] and max(described[1]) == 1
 
 
 # -- the map before the stride ---------------------------------------------------------------------

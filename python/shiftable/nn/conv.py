@@ -12,6 +12,12 @@ Order = Literal["after", "before"]
 ORDERS: tuple[Order, ...] = get_args(Order)
 
 
+def check_order(order: str) -> None:
+    """Raises ValueError for an unknown order."""
+    if order not in ORDERS:
+        raise ValueError(f"unknown order '{order}'; known: {', '.join(ORDERS)}")
+
+
 class BlurConv2d(nn.Conv2d):
     """A strided convolution that does not alias: `torch.nn.Conv2d` with the same state dict.
 
@@ -69,8 +75,7 @@ class BlurConv2d(nn.Conv2d):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        if order not in ORDERS:
-            raise ValueError(f"unknown order '{order}'; known: {', '.join(ORDERS)}")
+        check_order(order)
         super().__init__(
             in_channels, out_channels, kernel_size, stride if order == "before" else 1, padding,
             dilation, groups, bias, padding_mode, device, dtype,

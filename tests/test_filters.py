@@ -54,9 +54,19 @@ def test_filters_for_larger_strides_are_as_wide_in_the_new_pixels(name, stride):
         return frequencies[[response(taps, f) for f in frequencies].index(
             next(r for f in frequencies if (r := response(taps, f)) < 0.5))]  # fmt: skip
 
-    base = filters.for_stride(name, 8, 2)
-    wide = filters.for_stride(name, 8, stride)
-    assert half(wide) * stride / 2 == pytest.approx(half(base), rel=0.15)
+    for size in (8, 9):
+        base = filters.for_stride(name, size, 2)
+        wide = filters.for_stride(name, size, stride)
+        assert half(wide) * stride / 2 == pytest.approx(half(base), rel=0.15)
+
+
+@pytest.mark.parametrize("name", filters.NAMES)
+@pytest.mark.parametrize("size", [3, 4, 5, 8])
+@pytest.mark.parametrize("stride", [2, 3, 4, 5, 8])
+def test_all_of_them_are_low_passes_and_stay_odd_or_even(name, size, stride):
+    taps = filters.for_stride(name, size, stride)
+    assert len(taps) % 2 == size % 2
+    assert response(taps, 0.5) < 0.35  # a box of 3 has a third
 
 
 @pytest.mark.parametrize(
@@ -67,7 +77,8 @@ def test_filters_for_larger_strides_are_as_wide_in_the_new_pixels(name, stride):
         (lambda: filters.named((), 3), "expected a filter's name or one tap at least"),
         (lambda: filters.kaiser_sinc(5, 0.6), "expected a cutoff over 0 to 0.5"),
         (lambda: filters.kaiser_sinc(5, 0.2, 0), "and a width > 0"),
-        (lambda: filters.lanczos(5, 0), "expected lobes >= 1"),
+        (lambda: filters.lanczos(5, 0), "lanczos: expected a cutoff over 0 to 0.5"),
+        (lambda: filters.named("box", "3"), "box: expected size >= 1, got '3'"),
     ],
 )
 def test_bad_arguments_are_refused(call, message):

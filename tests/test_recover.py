@@ -111,15 +111,43 @@ def test_a_stopped_recovery_goes_on_to_the_same_weights(stop, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
-def test_batch_norms_get_the_statistics_of_the_photographs():
-    model = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)).eval()
-    batches = [torch.randn(4, 3, 8, 8) * 3 + 1 for _ in range(5)]
-    renew_batch_norms(model, model, batches)
-    norm = model[0]
-    assert_close(norm.running_mean, torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0))
-    assert_close(norm.running_var, torch.stack([b.var((0, 2, 3)) for b in batches]).mean(0))
-    assert norm.momentum == 0.1
-    assert not norm.training
+def norms_of(*scales):
+    """Two batch norms, each behind a 1x1 convolution that multiplies by a number."""
+    layers = []
+    for scale in scales:
+        convolution = nn.Conv2d(2, 2, 1, bias=False)
+        with torch.no_grad():
+            convolution.weight.copy_(scale * torch.eye(2)[..., None, None])
+        layers += [convolution, nn.BatchNorm2d(2)]
+    return ready(nn.Sequential(*layers))
+
+
+def test_batch_norms_are_moved_by_what_the_blur_did():
+    """The student's maps are twice the teacher's: so are the new statistics, not those of the data."""
+    teacher, student = norms_of(1.0, 1.0), norms_of(2.0, 1.0)
+    student[1].load_state_dict(teacher[1].state_dict())
+    old = copy.deepcopy(teacher.state_dict())
+    batches = [torch.randn(4, 2, 16, 16) * 3 + 1 for _ in range(3)]
+    means = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
+    renew_batch_norms(student, teacher, batches)
+    assert_close(student[1].running_mean, old["1.running_mean"] + means)
+    assert_close(student[1].running_var, 4 * old["1.running_var"])
+    assert all(torch.equal(old[key], value) for key, value in teacher.state_dict().items())
+    assert student[1].momentum == 0.1
+    assert not student[1].training
+    assert student[1].num_batches_tracked == old["1.num_batches_tracked"]
+
+
+def test_batch_norms_that_the_teacher_has_not_get_the_statistics_themselves():
+    student = norms_of(2.0)
+    batches = [torch.randn(4, 2, 16, 16) for _ in range(3)]
+    renew_batch_norms(student, lambda x: x, batches)
+    assert_close(
+        student[1].running_mean, 2 * torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0)
+    )
+    assert_close(
+        student[1].running_var, 4 * torch.stack([b.var((0, 2, 3)) for b in batches]).mean(0)
+    )
 
 
 def test_batch_norms_keep_theirs_where_it_is_asked_for():

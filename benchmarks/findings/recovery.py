@@ -37,7 +37,7 @@ from benchmarks.findings import photographs
 
 # What each is called, how it is mended, and how it is recovered.
 NETWORKS: dict[str, tuple[str, dict[str, Any], Recipe]] = {
-    "demo:efficientnet-lite0": ("EfficientNet-Lite0", {}, Recipe(steps=900, learning_rate=2e-4)),
+    "demo:efficientnet-lite0": ("EfficientNet-Lite0", {}, Recipe(steps=1000, learning_rate=5e-5)),
     "demo:squeezenet": (
         "SqueezeNet 1.1", {"exclude": ["conv1"]}, Recipe(steps=2500, learning_rate=7e-5),
     ),

@@ -42,6 +42,9 @@ def box(size: int) -> Taps:
     Args:
         size: number of taps, >= 1.
 
+    Returns:
+        `size` taps, all `1 / size`.
+
     Raises:
         ValueError: if `size` is less than 1.
 
@@ -58,6 +61,9 @@ def triangle(size: int) -> Taps:
 
     Args:
         size: number of taps, >= 1.
+
+    Returns:
+        `size` taps, proportional to 1, 2, 3 and so on up to the middle.
 
     Raises:
         ValueError: if `size` is less than 1.
@@ -78,6 +84,9 @@ def kaiser_sinc(size: int, cutoff: float = 0.25, width: float = 0.25) -> Taps:
         cutoff: middle of the transition from pass to stop, cycles/pixel, over 0 to 0.5; the limit
             of Nyquist after a stride s is `1 / (2 * s)`.
         width: of that transition, cycles/pixel, > 0.
+
+    Returns:
+        `size` taps, symmetric.
 
     Raises:
         ValueError: for an argument outside the above.
@@ -105,14 +114,17 @@ def kaiser_sinc(size: int, cutoff: float = 0.25, width: float = 0.25) -> Taps:
     return _normalised(np.sinc(2 * cutoff * _centred(size)) * np.kaiser(size, beta))
 
 
-def lanczos(size: int, lobes: int = 3) -> Taps:
-    """Returns a sinc low-pass of `2 * lobes - 1` lobes under the main lobe of a wider sinc.
+def lanczos(size: int, cutoff: float = 0.25) -> Taps:
+    """Returns a sinc low-pass under the main lobe of a wider sinc, which ends where the taps do.
 
-    Its cut-off is `lobes / (size + 1)` cycles/pixel: for a stride of 2 and three lobes, 11 taps.
+    It has `cutoff * (size + 1)` lobes a side: the usual three for a stride of 2 and 11 taps.
 
     Args:
         size: number of taps, >= 1.
-        lobes: of the sinc on either side, >= 1.
+        cutoff: as in `kaiser_sinc`.
+
+    Returns:
+        `size` taps, symmetric.
 
     Raises:
         ValueError: for an argument outside the above.
@@ -121,14 +133,14 @@ def lanczos(size: int, lobes: int = 3) -> Taps:
         Duchon, Lanczos filtering in one and two dimensions (1979).
 
     Examples:
-        >>> [round(tap, 3) for tap in lanczos(3, lobes=1)]
+        >>> [round(tap, 3) for tap in lanczos(3)]
         [0.224, 0.552, 0.224]
     """
     _refuse_empty("lanczos", size)
-    if lobes < 1:
-        raise ValueError(f"lanczos: expected lobes >= 1, got {lobes}")
-    x = 2 * _centred(size) * lobes / (size + 1)
-    return _normalised(np.sinc(x) * np.sinc(x / lobes))
+    if not 0 < cutoff <= 0.5:
+        raise ValueError(f"lanczos: expected a cutoff over 0 to 0.5 cycles/pixel, got {cutoff}")
+    x = _centred(size)
+    return _normalised(np.sinc(2 * cutoff * x) * np.sinc(2 * x / (size + 1)))
 
 
 def named(filter: Filter, size: int) -> Taps:
@@ -136,8 +148,12 @@ def named(filter: Filter, size: int) -> Taps:
 
     Args:
         filter: `binomial`, `box`, `triangle`, `kaiser` (cut-off and width 0.25 cycles/pixel),
-            `lanczos` (three lobes), or any taps, which are taken as they are.
+            `lanczos` (cut-off 0.25), or any taps, which are taken as they are: for a low-pass they
+            sum to 1.
         size: number of taps of a named one, >= 1.
+
+    Returns:
+        The taps.
 
     Raises:
         ValueError: for an unknown name, a size less than 1, or no taps.
@@ -156,13 +172,16 @@ def named(filter: Filter, size: int) -> Taps:
 def for_stride(filter: Filter, size: int, stride: int) -> Taps:
     """Returns the filter that is as wide in pixels of the result as `named`'s is for a stride of 2.
 
-    So its size grows with the stride, that of a binomial one with the stride's square. Given taps
-    serve every stride over 1.
+    So its size grows with the stride, that of a binomial one with the stride's square; it stays odd
+    or even as `size` is. Given taps serve every stride over 1.
 
     Args:
         filter: as in `named`.
         size: number of taps for a stride of 2, >= 1.
         stride: >= 1; for 1 nothing is filtered.
+
+    Returns:
+        The taps, `(1.0,)` for a stride of 1.
 
     Raises:
         ValueError: as `named`.
@@ -175,12 +194,12 @@ def for_stride(filter: Filter, size: int, stride: int) -> Taps:
         return (1.0,)
     if not isinstance(filter, str) or stride == 2:
         return named(filter, size)
-    grown = (
-        1 + round((size - 1) * (stride / 2) ** 2) if filter == "binomial" else size * stride // 2
-    )
+    scale = stride / 2
+    grown = round((size - 1) * scale**2) + 1 if filter == "binomial" else round(size * scale)
+    grown += (grown - size) % 2
     if filter == "kaiser":
         return kaiser_sinc(grown, 1 / (2 * stride), 1 / (2 * stride))
-    return named(filter, grown)
+    return lanczos(grown, 1 / (2 * stride)) if filter == "lanczos" else named(filter, grown)
 
 
 _BUILDERS: dict[str, Callable[[int], Taps]] = {
@@ -199,8 +218,8 @@ def _given(taps: Sequence[float]) -> Taps:
 
 
 def _refuse_empty(name: str, size: int) -> None:
-    if size < 1:
-        raise ValueError(f"{name}: expected size >= 1, got {size}")
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name}: expected size >= 1, got {size!r}")
 
 
 def _centred(size: int) -> npt.NDArray[np.float64]:

@@ -84,15 +84,20 @@ class Surgeon:
         """
         near: set[str] = set()  # convolutions with the blur right behind them
         while True:
-            results: dict[str, Change | str] = {}
+            results: list[Change | str] = []
+            mended: dict[str, Change] = {}  # a module that is called twice is mended once
             places: dict[str, Place] = {}
             for step, operation in chosen:
-                if operation.name not in results or isinstance(results[operation.name], str):
-                    results[operation.name] = self._mend(step, operation, places, near)
-            mended = {name for name, result in results.items() if isinstance(result, Change)}
-            blamed = self._disturbed(places, mended)
+                if operation.name in mended:
+                    result: Change | str = replace(mended[operation.name], operation=operation)
+                else:
+                    result = self._mend(step, operation, places, near)
+                if isinstance(result, Change):
+                    mended[operation.name] = result
+                results.append(result)
+            blamed = self._disturbed(places, set(mended))
             if blamed is None:
-                break
+                return results
             self.undo()
             if blamed == "":
                 raise ValueError(
@@ -100,10 +105,6 @@ class Surgeon:
                     "it was: exclude the modules at fault"
                 )
             near.add(blamed)
-        return [
-            replace(result, operation=operation) if isinstance(result, Change) else result
-            for result, operation in ((results[o.name], o) for _, o in chosen)
-        ]
 
     def _mend(
         self, step: Step, operation: StridedOperation, places: dict[str, Place], near: set[str]

@@ -40,7 +40,7 @@ def test_kaiser_passes_and_stops_as_far_as_it_says(cutoff, width):
 
 
 def test_given_taps_are_taken():
-    assert filters.named([1, 2], 7) == (1.0, 2.0)
+    assert filters.named([2, -1], 7) == (2.0, -1.0)
     assert filters.for_stride((0.2, 0.6, 0.2), 5, 4) == (0.2, 0.6, 0.2)
 
 
@@ -74,6 +74,7 @@ def test_all_of_them_are_low_passes_and_stay_odd_or_even(name, size, stride):
     [
         (lambda: filters.named("gauss", 3), "unknown filter 'gauss'; known: binomial, box"),
         (lambda: filters.named("box", 0), "box: expected size >= 1, got 0"),
+        (lambda: filters.named((1, 2, 1), 3), "expected taps that sum to 1, .* got 4 in all"),
         (lambda: filters.named((), 3), "expected a filter's name or one tap at least"),
         (lambda: filters.kaiser_sinc(5, 0.6), "expected a cutoff over 0 to 0.5"),
         (lambda: filters.kaiser_sinc(5, 0.2, 0), "and a width > 0"),

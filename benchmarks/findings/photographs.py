@@ -62,7 +62,7 @@ def unlabelled(debian: Path, side: int = 320) -> list[Tensor]:
     scratch = debian / "usr/share/scratch/Media/Backgrounds"
     for theme in ("Indoors", "Nature", "Outdoors", "Sports"):
         files += sorted((scratch / theme).glob("*.jpg"))
-    opened = [Image.open(path) for path in files]
+    pictures = [_kept(path, side) for path in files]
     for activity, folders in _GCOMPRIS.items():
         archive = debian / f"usr/share/gcompris-qt/rcc/{activity}.rcc"
         if not archive.is_file():
@@ -70,13 +70,12 @@ def unlabelled(debian: Path, side: int = 320) -> list[Tensor]:
                 f"expected {archive}; install gcompris-qt-data, or give where it is unpacked as "
                 "--debian"
             )
-        opened += [
-            Image.open(io.BytesIO(content))
+        pictures += [
+            _kept(io.BytesIO(content), side)
             for name, content in _resources(archive.read_bytes())
             if name.endswith((".webp", ".jpg")) and any(f"{f}/" in name for f in folders)
         ]
-    photographs = [image for image in opened if min(image.size) >= _LEAST]
-    return [_pixels(image, side) for image in photographs if image.mode == "RGB"]
+    return [picture for picture in pictures if picture is not None]
 
 
 def _package(name: str) -> Path:
@@ -85,6 +84,13 @@ def _package(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise SystemExit(f"needs the package of {name}: see the head of {__file__}")
     return Path(spec.origin).parent
+
+
+def _kept(file: Path | io.BytesIO, side: int) -> Tensor | None:
+    """A photograph's pixels; None for small ones, and for what has no colours or is cut out."""
+    with Image.open(file) as image:
+        kept = image.mode == "RGB" and min(image.size) >= _LEAST
+        return _pixels(image, side) if kept else None
 
 
 def _pixels(image: Image.Image, side: int) -> Tensor:

@@ -148,15 +148,14 @@ def named(filter: Filter, size: int) -> Taps:
 
     Args:
         filter: `binomial`, `box`, `triangle`, `kaiser` (cut-off and width 0.25 cycles/pixel),
-            `lanczos` (cut-off 0.25), or any taps, which are taken as they are: for a low-pass they
-            sum to 1.
+            `lanczos` (cut-off 0.25), or any taps that sum to 1, which are taken as they are.
         size: number of taps of a named one, >= 1.
 
     Returns:
         The taps.
 
     Raises:
-        ValueError: for an unknown name, a size less than 1, or no taps.
+        ValueError: for an unknown name, a size less than 1, or taps that do not sum to 1.
 
     Examples:
         >>> named("box", 2), named((0.2, 0.6, 0.2), 2)
@@ -214,7 +213,13 @@ _BUILDERS: dict[str, Callable[[int], Taps]] = {
 def _given(taps: Sequence[float]) -> Taps:
     if len(taps) == 0:
         raise ValueError("expected a filter's name or one tap at least, got none")
-    return tuple(float(tap) for tap in taps)
+    row = tuple(float(tap) for tap in taps)
+    if not abs(sum(row) - 1) < 1e-3:
+        raise ValueError(
+            f"expected taps that sum to 1, so that brightness stays, got {sum(row):g} in all; divide "
+            "them by it, or call shiftable.functional, which takes any"
+        )
+    return row
 
 
 def _refuse_empty(name: str, size: int) -> None:

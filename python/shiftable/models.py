@@ -131,10 +131,10 @@ def _mended(name: str, stored: Mended, memory_format: torch.memory_format) -> Ne
     if not isinstance(network.model, nn.Module):
         raise ValueError(f"{name}: {stored.model} is no module any more")
     example = torch.zeros((1, 3, *stored.size), dtype=dtype_of(network.model))
-    antialias(network.model, example, **stored.antialias)
     try:
+        antialias(network.model, example, **stored.antialias)
         network.model.load_state_dict(dict(stored.state))
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().replace("\n\t", " ")
         raise ValueError(f"{name} does not fit {stored.model}: {reason}") from error
     return replace(network, name=name, weights=weights_digest(network.model))
@@ -259,8 +259,9 @@ def _from_file(path: Path) -> Model:
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"cannot read {path} as a {'torch.export' if path.suffix == '.pt2' else 'TorchScript'} "
-            f"file ({reason}); a state dict is given as --weights beside a timm: or torchvision: model"
+            f"cannot read {path} as a "
+            f"{'torch.export file' if path.suffix == '.pt2' else 'TorchScript file or a mended network'}"
+            f" ({reason}); a state dict is given as --weights beside a timm: or torchvision: model"
         ) from error
 
 

@@ -82,11 +82,9 @@ def blur_downsample_transpose(
     left, _, top, _ = pad or _default_pad(taps_y, taps_x)
     channels = grad.shape[-3]
     weight = _weight(grad, channels, taps_y, taps_x)
-    # One pixel more, so that a size that is no multiple of the stride is reached.
-    whole = functional.conv_transpose2d(
-        grad, weight, None, list(stride), 0, [s - 1 for s in stride], channels
-    )
-    return whole[..., top : top + height, left : left + width]
+    whole = functional.conv_transpose2d(grad, weight, None, list(stride), groups=channels)
+    right, bottom = width + left - whole.shape[-1], height + top - whole.shape[-2]
+    return functional.pad(whole, (-left, right, -top, bottom))
 
 
 def blur_downsample_prologue(

@@ -36,9 +36,10 @@ def aliasing_share(maps: Tensor, stride: int | Sequence[int]) -> Tensor:
         >>> [round(aliasing_share(wave(f), 2).item(), 4) for f in (0.1, 0.4)]
         [0.0, 1.0]
     """
-    strides = [stride, stride] if isinstance(stride, int) else list(stride)
+    strides = [stride, stride] if isinstance(stride, int | float) else list(stride)
     axes = list(range(-len(strides), 0))
-    if not strides or min(strides) < 1 or maps.ndim != len(strides) + 2:
+    whole = all(isinstance(step, int) for step in strides)
+    if not strides or not whole or min(strides) < 1 or maps.ndim != len(strides) + 2:
         raise ValueError(
             "aliasing_share: expected maps (N, C, *size) and a stride >= 1 for each axis of size, "
             f"got {tuple(maps.shape)} and {stride}"
@@ -56,9 +57,12 @@ def aliasing_share(maps: Tensor, stride: int | Sequence[int]) -> Tensor:
         window = window * row[1:-1].view(size, *shape)
         beyond = torch.fft.fftfreq(size, device=maps.device).abs() >= 1 / (2 * step)
         outside = outside | (beyond if step > 1 else torch.zeros_like(beyond)).view(size, *shape)
+    total = (windowed * window).square().flatten(1).sum(1)
     mean = (windowed * window).sum(axes, keepdim=True) / window.sum()
     spectrum = torch.fft.fftn((windowed - mean) * window, dim=axes)
     energy = spectrum.real.square() + spectrum.imag.square()
-    total = energy.flatten(1).sum(1)
+    left = energy.flatten(1).sum(1)
     aliased = (energy * outside).flatten(1).sum(1)
-    return torch.where(total > 0, aliased / total, 0.0)
+    # What is left of a constant map is rounding.
+    pixels = maps[0, 0].numel()
+    return torch.where(left > 1e-20 * pixels * total, aliased / left, 0.0)

@@ -126,12 +126,13 @@ class Views:
 
     def _photograph(self, number: int) -> Tensor:
         photograph = self._images[number]
-        if photograph.dtype != torch.uint8 or photograph.ndim != 3:
-            raise ValueError(
-                "recover: expected images (C, H, W) of uint8, got "
-                f"{tuple(photograph.shape)} of {photograph.dtype}"
-            )
-        return photograph.to(self._device)
+        if not isinstance(photograph, Tensor):
+            got = type(photograph).__name__
+        elif photograph.dtype != torch.uint8 or photograph.ndim != 3:
+            got = f"{tuple(photograph.shape)} of {photograph.dtype}"
+        else:
+            return photograph.to(self._device)
+        raise ValueError(f"recover: expected images (C, H, W) of uint8, got {got}")
 
 
 def random_part(photograph: Tensor, size: tuple[int, int], random: torch.Generator) -> Tensor:

@@ -119,9 +119,9 @@ def strides_command(
 @click.option(
     "--recover",
     "steps",
-    type=click.IntRange(1),
+    type=click.IntRange(0),
     metavar="STEPS",
-    help="Fine-tune to the outputs that the network had, on --images; 1000 steps are a start.",
+    help="Fine-tune to the outputs that the network had, on --images; 1000 steps are a start. 0 moves the statistics of batch norms alone.",
 )
 @click.option(
     "--learning-rate",
@@ -198,7 +198,8 @@ def antialias_command(
     if out is None:
         return
     if not report.changed:
-        raise ValueError("nothing was changed, so nothing is written")
+        why = f": {len(report.already)} operations are blurred already" if report.already else ""
+        raise ValueError(f"nothing was changed{why}, so nothing is written")
     recipe = None
     if steps is not None and teacher is not None:
         recipe = Recipe(steps=steps, learning_rate=learning_rate, batch=batch, seed=seed)
@@ -237,11 +238,15 @@ def _recover(
             )
             bar.update(progress.step - bar.n)
 
-        recover(
+        done = recover(
             report.model, teacher, photographs, size=network.size, recipe=recipe,
             scale=network.scale, bias=network.bias, precision=precision,
             checkpoint=_checkpoint(out), every=_EVERY, progress=told,
         )  # fmt: skip
+    if done:
+        part = max(1, len(done) // 20)
+        first, last = (sum(p.distillation for p in ps) / part for ps in (done[:part], done[-part:]))
+        click.echo(f"recovered in {len(done)} steps: distillation {first:.3f} -> {last:.3f} nats")
 
 
 def _checkpoint(out: Path) -> Path:

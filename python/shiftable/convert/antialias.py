@@ -68,6 +68,7 @@ def antialias(
         The report, with the mended network as `model`.
 
     Raises:
+        TypeError: for a model that is no module.
         ValueError: for an example that the network fails on, a pattern without a match, or a
             network of which anything else would change its size. It is left as it was.
 
@@ -82,8 +83,10 @@ def antialias(
         operation  kind         stride  map
         0          convolution  2       15 -> 7  blurred by 3 taps after 1
         2          max pool     2       7 -> 3   blurred by 3 taps in its place
-        2 changed, 0 left; 0.0 -> 0.0 million multiply-adds an image (+331.0%)
+        2 changed, 0 left; 0.01058 -> 0.04562 million multiply-adds an image (+331.0%)
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"antialias: expected a torch.nn.Module, got {type(model).__name__}")
     check_order(order)
     if border not in get_args(Border):
         raise ValueError(f"unknown border '{border}'; known: {', '.join(get_args(Border))}")
@@ -92,8 +95,9 @@ def antialias(
     arguments_of(shown)
     target = copy.deepcopy(model) if dry_run or not inplace else model
     found = trace(target, shown, names=blurs(target))
-    operations = [(s, o) for s, o in listed(found) if not o.blurred]
-    named = [operation.name for _, operation in listed(found)]
+    every = listed(found)
+    operations = [(step, operation) for step, operation in every if not operation.blurred]
+    named = [operation.name for _, operation in every]
     asked = _asked(named, _patterns(include), _patterns(exclude) or [])
     chosen = [(step, operation) for step, operation in operations if asked(operation.name)]
     macs_before = multiply_adds(target, shown)
@@ -113,7 +117,8 @@ def antialias(
         for _, operation in operations
         if isinstance(reason := reasons.get(id(operation), "not asked for"), str)
     )
-    return Report(model if dry_run else target, changed, left, macs_before, macs_after)
+    already = tuple(operation for _, operation in every if operation.blurred)
+    return Report(model if dry_run else target, changed, left, already, macs_before, macs_after)
 
 
 def _noise(model: nn.Module) -> Tensor:

@@ -38,6 +38,7 @@ class Report:
         model: the mended network; the untouched one after a dry run.
         changed: the operations that have their blur now.
         left: the others that lower resolution.
+        already: those that were blurred before.
         macs_before: multiply-adds of the network for one image, of convolutions, matrix products
             and blurs.
         macs_after: with the changes.
@@ -46,20 +47,24 @@ class Report:
     model: nn.Module
     changed: tuple[Change, ...]
     left: tuple[Left, ...]
+    already: tuple[StridedOperation, ...]
     macs_before: int
     macs_after: int
 
     def __str__(self) -> str:
         rows = [_row(c.operation, f"blurred by {_taps(c.taps)} {c.place}") for c in self.changed]
         rows += [_row(left.operation, f"left: {left.reason}") for left in self.left]
-        lines = aligned([("operation", "kind", "stride", "map", ""), *rows])
+        head = [("operation", "kind", "stride", "map", "")] if rows else []
+        return "\n".join([*(aligned([*head, *rows]) if rows else []), repr(self)])
+
+    def __repr__(self) -> str:
         before, after = self.macs_before, self.macs_after
         cost = f"{after / before - 1:+.1%}" if before else "nothing counted before"
-        lines.append(
-            f"{len(self.changed)} changed, {len(self.left)} left; "
-            f"{before / 1e6:,.1f} -> {after / 1e6:,.1f} million multiply-adds an image ({cost})"
+        already = f", {len(self.already)} blurred already" if self.already else ""
+        return (
+            f"{len(self.changed)} changed, {len(self.left)} left{already}; "
+            f"{before / 1e6:,.4g} -> {after / 1e6:,.4g} million multiply-adds an image ({cost})"
         )
-        return "\n".join(lines)
 
 
 def _row(operation: StridedOperation, what: str) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ _REASONS = {
     "adaptive pool": "its output size is fixed, whatever the stride",
     "interpolation": "not a module of its own; ask interpolate for antialias=True",
     "pixel unshuffle": "it keeps every pixel",
-    "strided slice": "an index, not a module; call shiftable.functional.blur_downsample there",
+    "strided slice": "an index, not a module of its own",
 }
 
 

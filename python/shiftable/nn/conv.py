@@ -81,6 +81,8 @@ class BlurConv2d(nn.Conv2d):
             dilation, groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
         strides = (stride, stride) if isinstance(stride, int) else stride
+        if len(strides) != 2 or min(strides) < 1:
+            raise ValueError(f"BlurConv2d: expected stride >= 1, got {stride!r}")
         self.order = order
         self.border: F.Border = border
         self.blur_stride = strides if order == "after" else (1, 1)

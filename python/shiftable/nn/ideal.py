@@ -40,7 +40,16 @@ class IdealDownsample2d(nn.Module):
             raise ValueError(f"IdealDownsample2d: expected stride >= 1, got {stride!r}")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Downsamples `(N, C, H, W)` or `(C, H, W)` to `ceil(H / stride)` by `ceil(W / stride)`."""
+        """Downsamples `(N, C, H, W)` or `(C, H, W)` to `ceil(H / stride)` by `ceil(W / stride)`.
+
+        Raises:
+            ValueError: for an image of another shape, or one that is not floating.
+        """
+        if image.ndim not in (3, 4) or not image.is_floating_point() or 0 in image.shape[-2:]:
+            raise ValueError(
+                "IdealDownsample2d: expected a floating image (N, C, H, W) or (C, H, W) with H, W >= "
+                f"1, got {tuple(image.shape)} of {image.dtype}"
+            )
         vertical, horizontal = (
             _low_pass(size, step, image)
             for size, step in zip(image.shape[-2:], self.stride, strict=True)

@@ -145,13 +145,13 @@ class Surgeon:
         taps = self._taps(operation)
         lengths = (len(taps[0]), len(taps[1]))
         before = Place(operation.name, "before")
-        if self._order == "before":
+        pointwise = max(module.kernel_size) == 1 and module.padding in (0, (0, 0))
+        if self._order == "before" and not pointwise:
             self._put(before, BlurPool2d(stride=1, border=self._border, filter=taps))
             return Change(operation, lengths, str(before))
         first = dense_offset(module, given, operation.to)
         if first is None:
             return "at stride 1 it does not compute what it does at its stride"
-        pointwise = max(module.kernel_size) == 1 and module.padding in (0, (0, 0))
         size = given.shape[-2:] if pointwise else first[1]
         place = before
         if operation.name in near:
@@ -175,13 +175,13 @@ class Surgeon:
         taps = self._taps(operation)
         stride = (int(operation.stride[0]), int(operation.stride[1]))
         make_blurring(pool, Blur(taps, self._border, stride))
+        self._undo.append(lambda: make_plain(pool))
         given = next(c.given for c in self._found.calls if c.name == operation.name)
         with torch.no_grad():
             to = None if given is None else tuple(type(pool).forward(pool, given).shape[-2:])
         if to != operation.to:
-            make_plain(pool)
+            self._undo.pop()()
             return f"blurred, it would give {to} pixels in place of {operation.to}"
-        self._undo.append(lambda: make_plain(pool))
         return Change(operation, (len(taps[0]), len(taps[1])), "in its place")
 
     def _disturbed(self, places: dict[str, Place], mended: set[str]) -> str | None:

@@ -11,7 +11,6 @@ favours the untouched network: of those it starts with all right.
 import argparse
 import copy
 import json
-import platform
 import statistics
 import time
 from dataclasses import asdict, replace
@@ -20,12 +19,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from shiftable import Sweep, antialias, evaluate, figures, grid, models
+from matplotlib.figure import Figure
+from shiftable import Sweep, antialias, evaluate, grid, models
 from shiftable.allocator import tune_allocator
 from shiftable.canvas import resized
 from shiftable.convert import Report
+from shiftable.figures.style import COLOURS, MARKERS, save
 from shiftable.images import size_for
-from shiftable.intervals import Estimate, difference, estimate
+from shiftable.intervals import difference, estimate
 from shiftable.metrics.summary import terms
 from shiftable.models import Network
 from shiftable.recover import Progress, recover
@@ -34,6 +35,7 @@ from shiftable.views import Recipe
 from torch import Tensor, nn
 
 from benchmarks.findings import photographs
+from benchmarks.speed.harness import machine
 
 # What each is called, how it is mended, and how it is recovered.
 NETWORKS: dict[str, tuple[str, dict[str, Any], Recipe]] = {
@@ -50,7 +52,13 @@ METRICS = {
     "accuracy": "accuracy or agreement",
     "worst_case": "worst case over 25 shifts",
 }
-STATES = ("before", "mended", "recovered")
+# A network without batch norms has no third.
+STATES = {
+    "before": "before",
+    "mended": "mended",
+    "norms": "batch norms moved",
+    "recovered": "recovered",
+}
 
 
 def main() -> None:
@@ -64,7 +72,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--page", type=Path)
-    parser.add_argument("--from", dest="stored", type=Path, help="JSON to draw again.")
+    parser.add_argument("--speeds", action="store_true", help="Also measure images/s, afterwards.")
+    parser.add_argument("--from", dest="stored", type=Path, help="JSON to go on with.")
     given = parser.parse_args()
     if given.stored is not None:
         found = json.loads(given.stored.read_text())
@@ -72,13 +81,12 @@ def main() -> None:
         tune_allocator()
         known = json.loads(given.json.read_text()) if given.json and given.json.exists() else {}
         found = {"machine": {}, "networks": {}} | known
-        found["machine"] = {
-            "processor": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        }
+        found["machine"] = machine()
         for name in NETWORKS if given.only is None else [given.only]:
             found["networks"][name] = measured(name, given.debian, given.checkpoints)
+    if given.speeds:
+        for name in found["networks"]:
+            found["networks"][name]["images_per_second"] = speeds(name)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")
     if given.figure:
@@ -95,9 +103,12 @@ def measured(name: str, debian: Path, checkpoints: Path) -> dict[str, Any]:
     assert isinstance(before, nn.Module)
     mended = copy.deepcopy(before)
     report = antialias(mended, torch.rand(1, 3, *network.size), **settings)
-    recovered = copy.deepcopy(mended)
-    history = _recover(network, recovered, recipe, debian, checkpoints / f"{title}.pt")
-    states = dict(zip(STATES, (before, mended, recovered), strict=True))
+    states = {"before": before, "mended": mended}
+    if any(isinstance(module, nn.BatchNorm2d) for module in mended.modules()):
+        states["norms"] = copy.deepcopy(mended)
+        _recover(network, states["norms"], replace(recipe, steps=0), debian, None)
+    states["recovered"] = copy.deepcopy(mended)
+    history = _recover(network, states["recovered"], recipe, debian, checkpoints / f"{title}.pt")
     return {
         "recipe": asdict(recipe),
         "antialias": settings,
@@ -105,13 +116,12 @@ def measured(name: str, debian: Path, checkpoints: Path) -> dict[str, Any]:
         "losses": [[p.distillation, p.consistency] for p in history],
         "multiply_adds": {"before": report.macs_before, "mended": report.macs_after},
         "changed": _changed(report),
-        "images_per_second": _speeds(states, network),
         "protocols": {protocol: _compared(network, states, protocol) for protocol in PROTOCOLS},
     }
 
 
 def _recover(
-    network: Network, student: nn.Module, recipe: Recipe, debian: Path, checkpoint: Path
+    network: Network, student: nn.Module, recipe: Recipe, debian: Path, checkpoint: Path | None
 ) -> list[Progress]:
     began = time.monotonic()
 
@@ -165,22 +175,28 @@ def _fitted(picture: Tensor, size: tuple[int, int]) -> Tensor:
     return resized(picture, size).round().clamp(0, 255).to(torch.uint8)
 
 
-def _speeds(states: dict[str, nn.Module], network: Network, rounds: int = 9) -> dict[str, float]:
-    """Images a second of each state, medians of turns that take one after the other."""
+def speeds(name: str, rounds: int = 15) -> dict[str, Any]:
+    """Images a second before and after mending, medians of turns that take one after the other."""
+    network = models.load(name)
+    assert isinstance(network.model, nn.Module)
+    mended = copy.deepcopy(network.model)
+    antialias(mended, torch.rand(1, 3, *network.size), **NETWORKS[name][1])
     batch = torch.rand(16, 3, *network.size).contiguous(memory_format=torch.channels_last)
     ready = {
-        state: copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for state, model in states.items()
-        if state != "recovered"  # the same operations as mended
+        state: model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for state, model in (("before", network.model), ("mended", mended))
     }
     seconds: dict[str, list[float]] = {state: [] for state in ready}
     with torch.inference_mode():
-        for _ in range(rounds + 1):
+        for _ in range(rounds + 2):
             for state, model in ready.items():
                 began = time.perf_counter()
                 model(batch)
                 seconds[state].append(time.perf_counter() - began)
-    return {state: len(batch) / statistics.median(times[1:]) for state, times in seconds.items()}
+    return {
+        "threads": torch.get_num_threads(),
+        **{state: len(batch) / statistics.median(times[2:]) for state, times in seconds.items()},
+    }
 
 
 # -- figure and page -------------------------------------------------------------------------------
@@ -200,27 +216,35 @@ def _cell(metric: str, found: dict[str, Any], signed: bool = False) -> str:
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """Each metric before, mended and recovered, a line for each network and protocol."""
-    panels = [
-        figures.Panel(
-            label,
-            {
-                f"{NETWORKS[name][0]}, {protocol}": [
-                    (number, Estimate(**states[state][metric]["value"]))
-                    for number, state in enumerate(STATES)
-                ]
-                for name, network in found["networks"].items()
-                for protocol, states in network["protocols"].items()
-            },
-            share=metric != "mac",
-            whole=False,
-        )
-        for metric, label in METRICS.items()
-    ]
-    figures.lines_figure(
-        panels, "0 before, 1 mended, 2 recovered", path,
-        title="120 photographs that took no part in the recovery",
-    )  # fmt: skip
+    """Each metric in each state, a line for each network and protocol."""
+    figure = Figure(figsize=(11, 7.5), dpi=110, layout="constrained")
+    panels = figure.subplots(2, 2)
+    figure.suptitle("120 photographs that took no part in the recovery; 95 % intervals")
+    for axes, (metric, label) in zip(panels.flat, METRICS.items(), strict=True):
+        scale = 1 if metric == "mac" else 100
+        number = 0
+        for name, network in found["networks"].items():
+            for protocol, states in network["protocols"].items():
+                at = [list(STATES).index(state) + (number - 1.5) / 20 for state in states]
+                values = [states[state][metric]["value"] for state in states]
+                middle = [scale * value["value"] for value in values]
+                below = [m - scale * value["low"] for m, value in zip(middle, values, strict=True)]
+                above = [scale * value["high"] - m for m, value in zip(middle, values, strict=True)]
+                axes.errorbar(
+                    at, middle, (below, above), color=COLOURS[number], marker=MARKERS[number],
+                    capsize=3, linewidth=1.5, label=f"{NETWORKS[name][0]}, {protocol}",
+                )  # fmt: skip
+                number += 1
+        axes.set_title(label + ("" if scale == 1 else ", %"))
+        axes.set_xticks(range(len(STATES)), list(STATES.values()))
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", alpha=0.3)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    save(figure, path)
+
+
+def _written(settings: dict[str, Any]) -> str:
+    return ", ".join(["model", *(f"{key}={value!r}" for key, value in settings.items())])
 
 
 def page(found: dict[str, Any], figure: str) -> str:
@@ -234,7 +258,7 @@ def page(found: dict[str, Any], figure: str) -> str:
         "",
         "```sh",
         "python -m benchmarks.findings.recovery --json benchmarks/results/findings/recovery.json \\",
-        "  --figure docs/recovery.png --page docs/recovery.md",
+        "  --speeds --figure docs/recovery.png --page docs/recovery.md",
         "```",
         "",
         f"![Metrics before, after mending and after recovery]({figure})",
@@ -247,10 +271,10 @@ def page(found: dict[str, Any], figure: str) -> str:
         lines += [
             f"## {title}",
             "",
-            f"{len(network['changed'])} operations blurred with {network['taps']} taps; "
+            f"`antialias({_written(network['antialias'])})`: {len(network['changed'])} operations blurred with {network['taps']} taps; "
             f"{cost['before'] / 1e6:.0f} -> {cost['mended'] / 1e6:.0f} million multiply-adds an image "
             f"({cost['mended'] / cost['before'] - 1:+.1%}), {speed['before']:.0f} -> {speed['mended']:.0f} images/s "
-            f"({speed['mended'] / speed['before'] - 1:+.0%}; {found['machine']['threads']} threads, batch 16, channels_last).",
+            f"({speed['mended'] / speed['before'] - 1:+.0%}; {speed['threads']} threads, batch 16, channels_last).",
             f"Recovered in {recipe['steps']} steps of {recipe['batch']} photographs in {recipe['views']} views, learning rate "
             f"{recipe['learning_rate']}, bfloat16.",
             "",
@@ -259,17 +283,18 @@ def page(found: dict[str, Any], figure: str) -> str:
         ]
         for protocol, states in network["protocols"].items():
             lines += [
-                f"| {protocol} | {state} | {' | '.join(_cells(states[state]))} |"
-                for state in STATES
+                f"| {protocol} | {STATES[state]} | {' | '.join(_cells(states[state]))} |"
+                for state in states
             ]
             lines += [
-                f"| | {state} - before | "
+                f"| | {STATES[state]} - before | "
                 + " | ".join(
                     _cell(metric, states[state][metric]["difference"], signed=True)
                     for metric in METRICS
                 )
                 + " |"
-                for state in STATES[1:]
+                for state in states
+                if state != "before"
             ]
         lines.append("")
     lines += [

@@ -38,7 +38,7 @@ class Recipe:
     batch: int = 8
     views: int = 2
     shift: int = 8
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-5
     consistency: float = 1.0
     mixed: float = 0.5
     batch_norm: int = 256

@@ -192,3 +192,26 @@ def test_polyphase_networks_are_invariant_to_rolls(filter_size):
             assert_close(rolled, list(first))
     assert len(phases) == 4
     assert isinstance(nn.PolyphaseDownsample2d()(image), torch.Tensor)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.BlurPool2d(border="zero"), "unknown border 'zero'; known: reflect, replicate"),
+        (lambda: nn.BlurPool2d(filter="gauss"), "unknown filter 'gauss'"),
+        (lambda: nn.BlurPool3d(stride=(2, 2)), "expected stride as an int or three"),
+        (lambda: nn.BlurPool3d()(torch.ones(8, 8, 8)), "expected .N, C, D, H, W. or .C, D, H, W."),
+        (lambda: nn.BlurConv2d(3, 4, 3, 0), "BlurConv2d: expected stride >= 1, got 0"),
+        (lambda: nn.BlurConv2d(3, 4, 3, border="zero"), "unknown border 'zero'"),
+        (lambda: nn.BlurUpsample2d(stride=0), "BlurUpsample2d: expected stride >= 1, got 0"),
+        (lambda: nn.PolyphaseDownsample2d(norm="l3"), "unknown norm 'l3'; known: l1, l2, linf"),
+        (
+            lambda: nn.IdealDownsample2d()(torch.ones(1, 8, 8, dtype=torch.int32)),
+            "a floating image",
+        ),
+        (lambda: nn.IdealDownsample2d()(torch.ones(8, 8)), "expected a floating image"),
+    ],
+)
+def test_bad_arguments_are_refused_at_once(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import index
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,12 @@ Border = Literal["reflect", "replicate", "circular", "constant"]
 Interpolation = Literal["linear", "cubic", "lanczos3"]
 Norm = Literal["l1", "l2", "linf"]
 Taps = Sequence[float] | tuple[Sequence[float], Sequence[float]]
+
+
+def check_border(border: str) -> None:
+    """Raises ValueError for an unknown border."""
+    if border not in get_args(Border):
+        raise ValueError(f"unknown border '{border}'; known: {', '.join(get_args(Border))}")
 
 
 def _pair(value: int | Sequence[int]) -> list[int]:

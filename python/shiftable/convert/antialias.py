@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from shiftable.convert.report import Change, Left, Report
 from shiftable.convert.surgery import Surgeon
 from shiftable.convert.trace import Example, arguments_of, trace
 from shiftable.filters import Filter, for_stride
-from shiftable.functional import Border
+from shiftable.functional import Border, check_border
 from shiftable.nn.conv import Order, check_order
 
 
@@ -88,8 +87,7 @@ def antialias(
     if not isinstance(model, nn.Module):
         raise TypeError(f"antialias: expected a torch.nn.Module, got {type(model).__name__}")
     check_order(order)
-    if border not in get_args(Border):
-        raise ValueError(f"unknown border '{border}'; known: {', '.join(get_args(Border))}")
+    check_border(border)
     for_stride(filter, filter_size, 2)  # refuses what is no filter before anything is done
     shown = _noise(model) if example is None else example
     arguments_of(shown)

@@ -38,7 +38,7 @@ class BlurPool2d(nn.Module):
         pad: `(left, right, top, bottom)` as in `blur_downsample`, which has a default.
 
     Raises:
-        ValueError: for an unknown filter or a size less than 1.
+        ValueError: for an unknown filter or border, or a size less than 1.
 
     References:
         Zhang, Making Convolutional Networks Shift-Invariant Again (ICML 2019), section 3.
@@ -60,6 +60,7 @@ class BlurPool2d(nn.Module):
         pad: Pad | None = None,
     ) -> None:
         super().__init__()
+        F.check_border(border)
         self.channels = channels
         self.filter = filter if isinstance(filter, str) else "given"
         self.taps: F.Taps = _taps(filter, filter_size)

@@ -42,7 +42,7 @@ class BlurConv2d(nn.Conv2d):
         activation: what comes between convolution and blur, a module or a function of a tensor.
 
     Raises:
-        ValueError: for an unknown order or filter, and what `torch.nn.Conv2d` refuses.
+        ValueError: for an unknown order, filter or border, and what `torch.nn.Conv2d` refuses.
 
     References:
         Zhang, Making Convolutional Networks Shift-Invariant Again (ICML 2019), section 3.2, for
@@ -76,6 +76,7 @@ class BlurConv2d(nn.Conv2d):
         dtype: Any = None,
     ) -> None:
         check_order(order)
+        F.check_border(border)
         super().__init__(
             in_channels, out_channels, kernel_size, stride if order == "before" else 1, padding,
             dilation, groups, bias, padding_mode, device, dtype,

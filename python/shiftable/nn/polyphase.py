@@ -1,5 +1,7 @@
 """Downsampling that follows a shift: the polyphase component of largest norm."""
 
+from typing import get_args
+
 from torch import Tensor, nn
 
 from shiftable import functional as F  # noqa: N812
@@ -20,6 +22,9 @@ class PolyphaseDownsample2d(nn.Module):
         filter: a name of `shiftable.filters` or taps.
         norm: `l2`, `l1` or `linf`, of which the largest is chosen.
         return_phase: return the phase too, for a branch that has to keep the same component.
+
+    Raises:
+        ValueError: for an unknown filter, border or norm, or a size less than 1.
 
     References:
         Chaman & Dokmanic, Truly shift-invariant convolutional neural networks (CVPR 2021), section
@@ -47,6 +52,9 @@ class PolyphaseDownsample2d(nn.Module):
         return_phase: bool = False,
     ) -> None:
         super().__init__()
+        F.check_border(border)
+        if norm not in get_args(F.Norm):
+            raise ValueError(f"unknown norm '{norm}'; known: {', '.join(get_args(F.Norm))}")
         self.filter = filter if isinstance(filter, str) else "given"
         self.taps = named(filter, filter_size)
         self.stride = stride

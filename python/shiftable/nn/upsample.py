@@ -19,6 +19,9 @@ class BlurUpsample2d(nn.Module):
         border: `reflect`, `replicate`, `circular` or `constant` (zero).
         filter: a name of `shiftable.filters` or taps.
 
+    Raises:
+        ValueError: for an unknown filter or border, or a size or stride less than 1.
+
     References:
         Zhang, Making Convolutional Networks Shift-Invariant Again (ICML 2019), section 3; Karras et
         al., Alias-Free Generative Adversarial Networks (NeurIPS 2021), section 3.
@@ -38,7 +41,10 @@ class BlurUpsample2d(nn.Module):
         filter: Filter = "binomial",
     ) -> None:
         super().__init__()
+        F.check_border(border)
         self.stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
+        if len(self.stride) != 2 or min(self.stride) < 1:
+            raise ValueError(f"BlurUpsample2d: expected stride >= 1, got {stride!r}")
         self.border: F.Border = border
         self.filter = filter if isinstance(filter, str) else "given"
         self.taps = named(filter, filter_size)

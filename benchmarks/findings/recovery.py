@@ -41,7 +41,8 @@ from benchmarks.speed.harness import machine
 NETWORKS: dict[str, tuple[str, dict[str, Any], Recipe]] = {
     "demo:efficientnet-lite0": ("EfficientNet-Lite0", {}, Recipe(steps=1000, learning_rate=5e-5)),
     "demo:squeezenet": (
-        "SqueezeNet 1.1", {"exclude": ["conv1"]}, Recipe(steps=2500, learning_rate=7e-5),
+        "SqueezeNet 1.1", {"filter": (0.2, 0.6, 0.2)},
+        Recipe(steps=2500, learning_rate=7e-5, consistency=2.0),
     ),
 }  # fmt: skip
 PROTOCOLS: tuple[Protocol, ...] = ("crop", "embed")

@@ -63,7 +63,7 @@ class Report:
         already = f", {len(self.already)} blurred already" if self.already else ""
         return (
             f"{len(self.changed)} changed, {len(self.left)} left{already}; "
-            f"{before / 1e6:,.4g} -> {after / 1e6:,.4g} million multiply-adds an image ({cost})"
+            f"{_millions(before)} -> {_millions(after)} million multiply-adds an image ({cost})"
         )
 
 
@@ -75,6 +75,11 @@ def _row(operation: StridedOperation, what: str) -> tuple[str, ...]:
         f"{by_axis(operation.size)} -> {by_axis(operation.to)}",
         what,
     )
+
+
+def _millions(count: int) -> str:
+    """Four digits, and no power of ten."""
+    return f"{count / 1e6:,.0f}" if count >= 1e9 else f"{count / 1e6:.4g}"
 
 
 def _taps(taps: tuple[int, int]) -> str:

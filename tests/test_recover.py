@@ -190,6 +190,10 @@ def test_lower_precision_is_near():
             {"images": [torch.rand(3, 30, 30)]},
             "expected images .* of uint8, got .* of torch.float32",
         ),
+        (
+            {"images": [torch.zeros(1, 30, 30, dtype=torch.uint8)]},
+            "the teacher failed on views .*, 1, 24, 24.: Given groups=1",
+        ),
         ({"every": 0}, "expected every >= 1, got 0"),
         ({"recipe": {"views": 1}}, "expected views >= 2, got 1"),
         ({"recipe": {"learning_rate": float("nan")}}, "expected learning_rate >= 0, got nan"),

@@ -46,7 +46,7 @@ def recover(
     """Fine-tunes a mended network to the outputs of the one it was, on photographs without labels.
 
     1. The statistics of batch norms are moved by what the blurs did to them (`renew_batch_norms`),
-       since blurred maps have less variance. That alone gives back most of the accuracy.
+       since blurred maps have less variance.
     2. Each step takes a random part of some photographs, by area and aspect, perhaps mirrored, and
        shows several views of it that are shifted against each other by whole pixels. The student
        learns the mean of the teacher's probabilities over these views (their cross entropy), and
@@ -119,6 +119,9 @@ def recover(
     if path is not None and path.exists():
         history = _read(path, told, student, optimizer)
     elif recipe.batch_norm:
+        with torch.no_grad():  # what they cannot take is told before their norms are looked at
+            answers(teacher, views(0), "teacher")
+            answers(student, views(0), "student")
         with torch.autocast(device.type, torch.bfloat16, enabled=lower):
             renew_batch_norms(student, teacher, views.for_batch_norms())
     for step in range(len(history), recipe.steps):

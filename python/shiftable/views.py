@@ -25,7 +25,8 @@ class Recipe:
         steps: of the optimizer.
         batch: photographs in a step.
         views: shifted views of each, >= 2.
-        shift: by which views differ at most, pixels on each axis.
+        shift: how far from its middle place a view lies at most, pixels on each axis, >= 1; two of
+            them differ by up to twice that.
         learning_rate: at its highest; it rises over the first twentieth and falls as a cosine to 0.
         consistency: weight of the term that makes a photograph's views agree.
         mixed: share of photographs that another one is blended into, at random strength: more

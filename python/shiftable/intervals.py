@@ -1,6 +1,6 @@
 """Values with their 95 % intervals, by a bootstrap over images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,17 @@ def estimate(terms: Terms) -> Estimate:
             image with two zeros is left out.
     """
     return _interval([terms], lambda ratios: ratios[0])
+
+
+def mean(values: Sequence[float] | Sums) -> Estimate:
+    """Estimates the mean of one value an image, as `estimate` does.
+
+    Examples:
+        >>> mean([1.0, 3.0]).value
+        2.0
+    """
+    own = np.asarray(values, np.float64)
+    return estimate((own, np.ones_like(own)))
 
 
 def difference(terms: Terms, others: Terms) -> Estimate:

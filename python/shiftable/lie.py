@@ -12,7 +12,7 @@ from torch import Tensor
 from shiftable._ops import has_kernels
 from shiftable.engine import Colour, Images, Model, device_of, dtype_of, refuse_training
 from shiftable.functional import Border, take_windows
-from shiftable.intervals import Estimate, estimate
+from shiftable.intervals import Estimate, mean
 
 Axis = Literal["horizontal", "vertical"]
 
@@ -42,8 +42,7 @@ class LieDerivative:
 
     def estimate(self, *, per_image: bool = False) -> Estimate:
         """The mean over images, with its 95 % interval: per pixel, or in the published unit."""
-        values = self.per_image if per_image else self.per_pixel
-        return estimate((values, np.ones(len(self.names))))
+        return mean(self.per_image if per_image else self.per_pixel)
 
 
 def lie_derivative(

@@ -26,7 +26,7 @@ def text(run: Run, names: Sequence[str] | None = None) -> str:
     ]
     rows = _head(run)
     for name in names or _had(summaries):
-        values = [_cell(summary[name], METRICS[name].share) for summary in summaries]
+        values = [cell(summary[name], METRICS[name].share) for summary in summaries]
         rows.append([METRICS[name].title, *values])
     return "\n".join([*_aligned(rows, 4), *_lower_precision(run), _NOTE])
 
@@ -75,7 +75,8 @@ def _aligned(rows: Sequence[Sequence[str]], head: int) -> list[str]:
     return lines
 
 
-def _cell(found: Estimate, share: bool, sign: str = "") -> str:
+def cell(found: Estimate, share: bool, sign: str = "") -> str:
+    """A value with its interval; a share in per cent."""
     if found.value is None:
         return "-"
 
@@ -125,7 +126,7 @@ def comparison(run: Run, other: Run, names: Sequence[str] | None = None) -> str:
         rows[0][0] = sweep
         for name, (first, second, apart) in found.items():
             share = METRICS[name].share
-            cells = [_cell(first, share), _cell(second, share), _cell(apart, share, "+")]
+            cells = [cell(first, share), cell(second, share), cell(apart, share, "+")]
             rows.append([METRICS[name].title, *cells])
         lines += [*_aligned(rows, 1), ""]
     return "\n".join([*lines[:-1], _PAIRED])
@@ -159,9 +160,9 @@ def machine_comparison(run: Run, other: Run) -> dict[str, Any]:
                 "name": name,
                 "metrics": {
                     metric: {
-                        "first": _plain(first),
-                        "second": _plain(second),
-                        "difference": _plain(apart),
+                        "first": plain(first),
+                        "second": plain(second),
+                        "difference": plain(apart),
                         "ratio": first.value / second.value
                         if first.value is not None and second.value
                         else None,
@@ -189,17 +190,17 @@ def machine(run: Run) -> dict[str, Any]:
                 "pixels": sweep.pixels(),
                 "metrics": {
                     **{
-                        metric: _plain(found)
+                        metric: plain(found)
                         for metric, found in metrics.summary(sweep.outcomes()).items()
                     },
-                    "variance_ratio": _plain(metrics.variance_ratio(sweep.outcomes())),
+                    "variance_ratio": plain(metrics.variance_ratio(sweep.outcomes())),
                 },
                 "by_distance": [
                     {
                         "distance": radius,
-                        "within": _plain(at.within),
-                        "ring": _plain(at.ring),
-                        "changed": _plain(at.changed),
+                        "within": plain(at.within),
+                        "ring": plain(at.ring),
+                        "changed": plain(at.changed),
                     }
                     for radius, at in metrics.by_distance(sweep.outcomes()).items()
                 ],
@@ -213,7 +214,8 @@ def machine(run: Run) -> dict[str, Any]:
     }
 
 
-def _plain(found: Estimate) -> dict[str, Any]:
+def plain(found: Estimate) -> dict[str, Any]:
+    """A value with its interval, ready for JSON."""
     return {
         "value": found.value,
         "low": found.low,

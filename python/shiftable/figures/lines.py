@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +26,19 @@ class Panel:
         series: by the name that the legend gives each: where, and what was found there.
         share: whether the values are shares, shown in per cent.
         whole: whether the places are whole numbers.
+        title: above them.
     """
 
     ylabel: str
     series: Mapping[str, Points]
     share: bool = True
     whole: bool = True
+    title: str = ""
 
 
-def lines_figure(panels: Sequence[Panel], xlabel: str, path: Path, *, title: str = "") -> None:
+def lines_figure(
+    panels: Sequence[Panel], xlabel: str, path: Path, *, title: str = "", columns: int = 4
+) -> None:
     """Draws values with their 95 % intervals against something.
 
     Args:
@@ -41,6 +46,7 @@ def lines_figure(panels: Sequence[Panel], xlabel: str, path: Path, *, title: str
         xlabel: what the places are, with its unit.
         path: where to write, a PNG or an SVG.
         title: of the figure.
+        columns: panels side by side, at most; more go below.
 
     Raises:
         ValueError: if there is nothing to draw.
@@ -48,12 +54,19 @@ def lines_figure(panels: Sequence[Panel], xlabel: str, path: Path, *, title: str
     shown = [panel for panel in panels if any(_known(points) for points in panel.series.values())]
     if not shown:
         raise ValueError("lines_figure: expected a value, got none that can be had")
-    figure = Figure(figsize=(1.5 + 4.5 * len(shown), 4.4), dpi=110, layout="constrained")
+    across = min(columns, len(shown))
+    down = -(-len(shown) // across)
+    figure = Figure(figsize=(1.5 + 4.5 * across, 0.7 + 3.7 * down), dpi=110, layout="constrained")
     every = list(dict.fromkeys(name for panel in shown for name in panel.series))
-    for axes, panel in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+    every_axes = figure.subplots(down, across, squeeze=False).flat
+    for axes, panel in zip_longest(every_axes, shown):
+        if panel is None:
+            axes.set_axis_off()
+            continue
         for name, points in panel.series.items():
             _draw(axes, points, name, every.index(name))
         axes.set(xlabel=xlabel, ylabel=panel.ylabel)
+        axes.set_title(panel.title, fontsize=10)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.25)
         if panel.share:

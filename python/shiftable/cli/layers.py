@@ -1,0 +1,190 @@
+"""`shiftable layers`: what each layer of a network does to a shift."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from torch import nn
+from tqdm import tqdm
+
+from shiftable import arguments, images, intervals, layers, models
+from shiftable.allocator import tune_allocator
+from shiftable.cli.options import IMAGES_HELP
+from shiftable.convert.report import aligned, by_axis
+from shiftable.intervals import Estimate
+from shiftable.layers import Explained
+from shiftable.models import Network
+from shiftable.table import cell, plain
+
+_NOTE = (
+    "[relative errors: 0 is a layer that moves along with its input. borders: shifts on the layer's "
+    "grid, the network's own padding. aliasing: shifts between, circular padding. both: between, own "
+    "padding. {images}]"
+)
+
+
+@click.command("layers")
+@click.argument("names", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--images", "sources", required=True, multiple=True, help=IMAGES_HELP)
+@click.option(
+    "--count",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="How many of the images, the first ones.",
+)
+@click.option(
+    "--phases",
+    type=click.IntRange(2),
+    default=4,
+    show_default=True,
+    help="Shifts between pixels of a layer's map: of 1/PHASES of one, 2/PHASES, ...",
+)
+@click.option("--lie", is_flag=True, help="Also each layer's part of the Lie derivative; slow.")
+@click.option(
+    "--probes",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="Random probes an image for --lie.",
+)
+@click.option(
+    "--every",
+    is_flag=True,
+    help="Every layer; by default those that lower resolution, and the last.",
+)
+@click.option("--size", type=arguments.size, metavar="SIZE", help="Input size, S or HxW pixels.")
+@click.option(
+    "--mean", type=arguments.numbers, metavar="NUMBERS", help="By channel, in units of 0..1."
+)
+@click.option(
+    "--std", type=arguments.numbers, metavar="NUMBERS", help="By channel, in units of 0..1."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A picture, a .png or .svg: all networks against depth.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For machines, with every layer.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def layers_command(
+    names: tuple[str, ...],
+    sources: tuple[str, ...],
+    count: int,
+    phases: int,
+    lie: bool,
+    probes: int,
+    every: bool,
+    size: Any,
+    mean: Any,
+    std: Any,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Measures what each layer of networks does to a shift, by aliasing and by borders.
+
+    MODEL is as --model of `shiftable sweep`: demo:NAME, timm:NAME, torchvision:NAME, a file, or
+    package.module:callable.
+    """
+    if out is not None and out.suffix not in (".png", ".svg"):
+        raise ValueError(f"expected --out with a name that ends in .png or .svg, got {out}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"expected distinct networks, got {', '.join(names)}")
+    tune_allocator()
+    found: dict[str, Explained] = {}
+    shown = 0
+    for name in names:
+        network = models.load(name, size=size, mean=mean, std=std)
+        if not isinstance(network.model, nn.Module):
+            raise ValueError(f"{name}: expected a torch.nn.Module, got a function")
+        try:
+            found[name], shown = _explained(network, sources, count, phases, lie, probes, quiet)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    if out is not None:
+        from shiftable.figures.depth import depth_figure  # matplotlib takes a second to import
+
+        depth_figure(found, out)
+    if as_json:
+        click.echo(
+            json.dumps([_machine(name, one, shown) for name, one in found.items()], indent=1)
+        )
+        return
+    for name, one in found.items():
+        click.echo("\n".join([name, *_table(one, every), ""]))
+    told = f"Means over {shown} images, with 95 % intervals" if shown > 1 else "One image"
+    click.echo(_NOTE.format(images=told))
+    if out is not None:
+        click.echo(f"drawn to {out}")
+
+
+def _explained(
+    network: Network,
+    sources: tuple[str, ...],
+    count: int,
+    phases: int,
+    lie: bool,
+    probes: int,
+    quiet: bool,
+) -> tuple[Explained, int]:
+    assert isinstance(network.model, nn.Module)
+    height, width = network.size
+    # So much more than the window, that it can slide by the largest stride.
+    more = layers.total_stride(network.model, network.size)
+    photographs = images.load(sources, size=(height + more[0], width + more[1]))
+    chosen = [photographs[number] for number in range(min(count, len(photographs)))]
+    hidden = True if quiet else None
+    with tqdm(
+        total=(2 + lie) * len(chosen), desc=network.name, unit="image", disable=hidden
+    ) as bar:
+        found = layers.explain(
+            network.model, chosen, network.size, phases=phases, probes=probes if lie else None,
+            scale=network.scale, bias=network.bias, progress=bar.update,
+        )  # fmt: skip
+    return found, len(chosen)
+
+
+def _machine(name: str, one: Explained, shown: int) -> dict[str, Any]:
+    lie = one.lie
+    return {
+        "network": name,
+        "images": shown,
+        "layers": layers.rows(one),
+        "operations": [asdict(operation) for operation in one.operations],
+        "lie": None
+        if lie is None
+        else {
+            "whole": plain(intervals.mean(lie.whole)),
+            "between_modules": plain(intervals.mean(lie.rest)),
+        },
+    }
+
+
+def _table(one: Explained, every: bool) -> list[str]:
+    listed = layers.rows(one)
+    kept = [
+        row
+        for number, row in enumerate(listed)
+        if every or tuple(row["stride"]) > tuple(row["reads"]) or number == len(listed) - 1
+    ]
+    head = ("layer", "kind", "depth", "stride", "aliases", "borders", "aliasing", "both")
+    shown = [
+        (
+            row["name"] + (f", call {row['call'] + 1}" if row["call"] else ""),
+            row["kind"],
+            str(row["depth"]),
+            by_axis(row["stride"]),
+            "-" if row["aliasing_share"] is None else f"{row['aliasing_share']:.1%}",
+            *(_cell(row[what]) for what in ("borders", "aliasing", "both")),
+            *([] if one.lie is None else [_cell(row["lie"])]),
+        )
+        for row in kept
+    ]
+    return aligned([head + (() if one.lie is None else ("Lie derivative",)), *shown])
+
+
+def _cell(found: dict[str, Any] | None) -> str:
+    return "-" if found is None else cell(Estimate(**found), share=False)

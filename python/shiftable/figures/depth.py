@@ -1,0 +1,88 @@
+"""What the layers of networks do to a shift, against their depth."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from shiftable.figures.lines import Panel, lines_figure
+from shiftable.intervals import Estimate
+from shiftable.layers import Explained
+from shiftable.layers.equivariance import Layer
+from shiftable.layers.found import Found
+
+
+def depth_figure(networks: Mapping[str, Explained], path: Path, *, title: str = "") -> None:
+    """Draws what layers do to a shift against their depth, several networks in one figure.
+
+    Of the layers of one depth the last is drawn, behind its activation where that is a module.
+
+    Args:
+        networks: by the name that the legend gives each.
+        path: where to write, a PNG or an SVG.
+        title: of the figure.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+    """
+    error = "relative error"
+    panels = [
+        Panel(
+            error,
+            {name: _points(one.circular, Layer.sub_grid_mean) for name, one in networks.items()},
+            share=False,
+            title="aliasing: between the pixels of the grid, circular padding",
+        ),
+        Panel(
+            error,
+            {name: _points(one.own, Layer.on_grid_mean) for name, one in networks.items()},
+            share=False,
+            title="borders: on the grid, the network's own padding",
+        ),
+        Panel(
+            error,
+            {name: _points(one.own, Layer.sub_grid_mean) for name, one in networks.items()},
+            share=False,
+            title="both: between the pixels of the grid, own padding",
+        ),
+        Panel(
+            "share of energy above the new limit",
+            {name: _shares(one) for name, one in networks.items()},
+            title="what aliases at each operation that lowers resolution",
+        ),
+        Panel(
+            "change of all probabilities for a pixel",
+            {name: _lie(one) for name, one in networks.items()},
+            share=False,
+            title="what a layer adds to the output's change (Lie derivative)",
+        ),
+    ]
+    xlabel = "depth (convolutions and matrix products passed)"
+    lines_figure(panels, xlabel, path, title=title, columns=2)
+
+
+def _points(layers: Sequence[Layer], value: object) -> list[tuple[float, Estimate]]:
+    assert callable(value)
+    last = {layer.depth: layer for layer in layers}
+    return [(depth, value(last[depth])) for depth in sorted(last)]
+
+
+def _shares(one: Explained) -> list[tuple[float, Estimate]]:
+    """Of the operations that are layers, a point each."""
+    depths = {(layer.name, layer.call): layer for layer in one.own}
+    found = []
+    for operation in one.operations:
+        layer: Found | None = depths.get((operation.name, operation.call))
+        share = operation.aliasing_share
+        if layer is not None and share is not None:
+            found.append((float(layer.depth), Estimate(share, None, None, 0)))
+    return sorted(found, key=lambda point: point[0])
+
+
+def _lie(one: Explained) -> list[tuple[float, Estimate]]:
+    """Of the layers of one depth the one that adds most."""
+    most: dict[int, Estimate] = {}
+    for layer in [] if one.lie is None else one.lie.layers:
+        found = layer.mean()
+        before = most.get(layer.depth)
+        if before is None or (found.value or 0) > (before.value or 0):
+            most[layer.depth] = found
+    return [(depth, most[depth]) for depth in sorted(most)]

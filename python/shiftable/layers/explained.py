@@ -1,0 +1,132 @@
+"""All that is measured of a network's layers, together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from math import lcm
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shiftable.convert import StridedOperation, strided_operations
+from shiftable.layers.equivariance import Layer, layer_equivariance
+from shiftable.layers.found import find_layers
+from shiftable.layers.lie import LieByLayer, lie_by_layer
+from shiftable.layers.windows import Colour, windows
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """What the layers of one network do to a shift.
+
+    Args:
+        own: errors with the network's own padding: on the grid, what its borders do; between, borders
+            and aliasing.
+        circular: errors with circular padding: between the grid, aliasing alone.
+        operations: what lowers resolution, with the share of energy that aliases there.
+        lie: what each layer adds to the change of the output; None where that was not asked for.
+    """
+
+    own: list[Layer]
+    circular: list[Layer]
+    operations: list[StridedOperation]
+    lie: LieByLayer | None
+
+
+def explain(
+    model: nn.Module,
+    images: Sequence[Tensor],
+    size: tuple[int, int],
+    *,
+    phases: int = 4,
+    probes: int | None = None,
+    scale: Colour | None = None,
+    bias: Colour | None = None,
+    batch: int = 4,
+    progress: Callable[[int], object] | None = None,
+) -> Explained:
+    """Measures what the layers of a network do to a shift, in every way that is known here.
+
+    Args:
+        model: as in `layer_equivariance`.
+        images: N images `(C, H, W)`, uint8 or floating, larger than `size` by the network's total
+            stride (`total_stride`) at least.
+        size: (h, w) of the network's input, pixels.
+        phases: as in `layer_equivariance`.
+        probes: as in `lie_by_layer`; None leaves that out, which takes most of the time.
+        scale: factor that turns a pixel into the network's input, one value or one a channel.
+        bias: term added after the factor.
+        batch: images in a forward pass, >= 1.
+        progress: called with the number of images just done, of two passes over them, or three.
+
+    Raises:
+        ValueError: as these do.
+    """
+    pixels: dict[str, Any] = {"scale": scale, "bias": bias}
+    how: dict[str, Any] = {**pixels, "batch": batch, "progress": progress}
+    own, circular = (
+        layer_equivariance(model, images, size, padding=padding, phases=phases, **how)
+        for padding in ("own", "circular")
+    )
+    operations = strided_operations(model, windows(images, size, **pixels))
+    lie = None if probes is None else lie_by_layer(model, images, size, probes=probes, **how)
+    return Explained(own, circular, operations, lie)
+
+
+def total_stride(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
+    """Returns the least shift (vertical, horizontal) in pixels that is on the grid of every layer.
+
+    Args:
+        model: takes `(1, 3, h, w)`.
+        size: (h, w) of its input, pixels.
+
+    Raises:
+        ValueError: where the network fails.
+
+    Examples:
+        >>> total_stride(torch.nn.Sequential(torch.nn.Conv2d(3, 1, 3, 2), torch.nn.MaxPool2d(2)), (9, 9))
+        (4, 4)
+    """
+    layers = find_layers(model, torch.zeros(1, 3, *size))
+    vertical, horizontal = (lcm(*(one.stride[axis] for one in layers)) for axis in (0, 1))
+    return vertical, horizontal
+
+
+def rows(found: Explained) -> list[dict[str, Any]]:
+    """One row a layer or operation, in the order of the forward pass, ready for JSON.
+
+    Values that are means over images have an interval; null is what cannot be had.
+    """
+    lie = {} if found.lie is None else {(one.name, one.call): one for one in found.lie.layers}
+    circular = {(one.name, one.call): one for one in found.circular}
+    operations = {(one.name, one.call): one for one in found.operations}
+    listed = []
+    for layer in found.own:
+        key = layer.name, layer.call
+        wrapped, operation = circular.get(key), operations.pop(key, None)
+        listed.append(
+            {
+                **_about(layer),
+                "aliasing_share": None if operation is None else operation.aliasing_share,
+                "blurred": None if operation is None else operation.blurred,
+                "borders": asdict(layer.on_grid_mean()),
+                "aliasing": None if wrapped is None else asdict(wrapped.sub_grid_mean()),
+                "aliasing_by_phase": {} if wrapped is None else _by_phase(wrapped),
+                "circular_on_grid": None if wrapped is None else asdict(wrapped.on_grid_mean()),
+                "both": asdict(layer.sub_grid_mean()),
+                "lie": asdict(lie[key].mean()) if key in lie else None,
+            }
+        )
+    return listed
+
+
+def _about(layer: Layer) -> dict[str, Any]:
+    names = ("name", "call", "kind", "depth", "stride", "size", "channels", "reads")
+    return {name: getattr(layer, name) for name in names}
+
+
+def _by_phase(layer: Layer) -> dict[str, float]:
+    return {
+        f"{phase:g}": float(errors.mean())
+        for phase, errors in zip(layer.phases, layer.sub_grid, strict=True)
+    }

@@ -1,0 +1,119 @@
+"""The layers of a network, found by running it: how deep each is, and how many pixels a step of its map is."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from shiftable.convert.operations import describe
+from shiftable.convert.placement import blurs
+from shiftable.convert.trace import Step, Trace, aten, trace
+
+_DEEPER = (aten.convolution, aten.addmm, aten.mm, aten.linear)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A layer: one call of a module that has parameters of its own, or none within.
+
+    Args:
+        name: of the module.
+        call: which call of it, from 0.
+        kind: the module's class.
+        depth: convolutions and matrix products on the longest way to it, its own included.
+        stride: input pixels for a pixel of the map that it writes, (vertical, horizontal).
+        size: of that map, pixels.
+        channels: of that map.
+        reads: as `stride`, of the map that it reads.
+    """
+
+    name: str
+    call: int
+    kind: str
+    depth: int
+    stride: tuple[int, int]
+    size: tuple[int, int]
+    channels: int
+    reads: tuple[int, int]
+
+
+def find_layers(model: nn.Module, window: Tensor) -> list[Found]:
+    """Lists the layers of a network that read and write maps (N, C, H, W), in order.
+
+    Left out are those that write what they read, and those of maps whose pixels are no whole number
+    of the input's.
+
+    Args:
+        model: any network; left as it is.
+        window: `(1, C, h, w)`, what it is shown.
+
+    Raises:
+        ValueError: where the network fails.
+    """
+    known = layer_modules(model)
+    found = trace(model, window, names=blurs(model))
+    strides, depths = _followed(found)
+    shapes = {step.output: step.shapes[1] for step in found.steps}
+    layers, calls = [], dict.fromkeys(known, 0)
+    for call in found.calls:
+        if call.name not in known:
+            continue
+        number, calls[call.name] = calls[call.name], calls[call.name] + 1
+        shape = () if call.output is None else shapes.get(call.output, ())
+        read = () if call.given is None else call.given.shape
+        if call.output is None or call.input is None or call.output == call.input:
+            continue
+        steps = (*strides.get(call.input, (1.0, 1.0)), *strides.get(call.output, (1.0, 1.0)))
+        if len(shape) != 4 or len(read) != 4 or any(step != int(step) for step in steps):
+            continue
+        rows, columns, own_rows, own_columns = map(int, steps)
+        layers.append(
+            Found(
+                call.name, number, type(known[call.name]).__name__, depths[call.output],
+                (own_rows, own_columns), (shape[2], shape[3]), shape[1], (rows, columns),
+            )
+        )  # fmt: skip
+    return layers
+
+
+def layer_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules that may be layers, by name; the blurs that are hooks among them."""
+    hooked = blurs(model)
+    every = {
+        name: module
+        for name, module in model.named_modules()
+        if not [*module.children()] or [*module.parameters(recurse=False)]
+    }
+    for module in model.modules():
+        for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
+            blur = getattr(hook, "blur", None)
+            if isinstance(blur, nn.Module) and id(blur) in hooked:
+                every[hooked[id(blur)]] = blur
+    return every
+
+
+def _followed(found: Trace) -> tuple[dict[int, tuple[float, float]], dict[int, int]]:
+    """Of every value: input pixels for one of its pixels by axis, and how deep it is."""
+    strides: dict[int, tuple[float, float]] = {}
+    depths: dict[int, int] = {}
+    for step in found.steps:
+        own = _stride(step)
+        before = [strides.get(value, (1.0, 1.0)) for value in step.inputs]
+        longest = [max(axis) for axis in zip((1.0, 1.0), *before, strict=True)]
+        # In place, a value may be written that was read: it is another one afterwards.
+        strides[step.output] = (longest[0] * own[0], longest[1] * own[1])
+        deepest = max((depths.get(value, 0) for value in step.inputs), default=0)
+        depths[step.output] = deepest + (step.operator in _DEEPER)
+    return strides, depths
+
+
+def _stride(step: Step) -> tuple[float, float]:
+    """By how much a step lowers resolution, below 1 where it raises it."""
+    described = describe(step)
+    if described is not None and len(described[1]) == 2:
+        return float(described[1][0]), float(described[1][1])
+    before, after = step.shapes
+    if len(before) == len(after) == 4 and min((*before, *after)) > 0:
+        ratios = [b / a for b, a in zip(before[2:], after[2:], strict=True)]
+        if max(ratios) <= 0.5:  # a map as large again, at least: up-sampled
+            return 1 / round(1 / ratios[0]), 1 / round(1 / ratios[1])
+    return 1.0, 1.0

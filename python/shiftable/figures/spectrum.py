@@ -60,14 +60,17 @@ def spectrum_figure(
         shades, ax=used, shrink=0.5, aspect=30, label="energy against the greatest (dB)"
     )
     if steps:
-        kept = f"every {_ordinal(steps[0].stride)} pixel is kept of each map; a dashed square is the new limit of Nyquist"
+        kept = (
+            f"every {_ordinal(steps[0].stride)} pixel is kept; a dashed square: the new limit of "
+            "Nyquist"
+        )
         figure.suptitle(plain(title + (": " if title else "") + kept), fontsize=11)
     save(figure, path)
 
 
 def _ordinal(number: int) -> str:
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 if number % 100 // 10 != 1 else 0, "th")
-    return f"{number}{ending}"
+    words = {1: "", 2: "second", 3: "third", 4: "fourth", 5: "fifth", 8: "eighth"}
+    return words.get(number, f"{number}-th")
 
 
 def _picture(axes: Axes, image: Tensor, size: tuple[int, int], title: str) -> None:

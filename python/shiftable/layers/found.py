@@ -7,8 +7,14 @@ from torch import Tensor, nn
 from shiftable.convert.operations import describe
 from shiftable.convert.placement import blurs
 from shiftable.convert.trace import Step, Trace, aten, trace
+from shiftable.nn import IdealDownsample2d
 
 _DEEPER = (aten.convolution, aten.addmm, aten.mm, aten.linear)
+_RAISING = (
+    aten.upsample_nearest2d, aten._upsample_nearest_exact2d, aten.upsample_bilinear2d,
+    aten.upsample_bicubic2d, aten._upsample_bilinear2d_aa, aten._upsample_bicubic2d_aa,
+    aten.pixel_shuffle,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ def find_layers(model: nn.Module, window: Tensor) -> list[Found]:
     """
     known = layer_modules(model)
     found = trace(model, window, names=blurs(model))
-    strides, depths = _followed(found)
+    strides, depths = _followed(found, _known_strides(found, known))
     shapes = {step.output: step.shapes[1] for step in found.steps}
     layers, calls = [], dict.fromkeys(known, 0)
     for call in found.calls:
@@ -91,13 +97,32 @@ def layer_modules(model: nn.Module) -> dict[str, nn.Module]:
     return every
 
 
-def _followed(found: Trace) -> tuple[dict[int, tuple[float, float]], dict[int, int]]:
+def _known_strides(
+    found: Trace, modules: dict[str, nn.Module]
+) -> dict[int, tuple[int, tuple[int, int]]]:
+    """What is a matrix product below: of a value that it made, what it read and its stride."""
+    known = {}
+    for call in found.calls:
+        module = modules.get(call.name)
+        whole = call.output is not None and call.input is not None
+        if isinstance(module, IdealDownsample2d) and whole:
+            vertical, horizontal = module.stride
+            known[call.output] = call.input, (vertical, horizontal)
+    return known  # type: ignore[return-value]
+
+
+def _followed(
+    found: Trace, known: dict[int, tuple[int, tuple[int, int]]]
+) -> tuple[dict[int, tuple[float, float]], dict[int, int]]:
     """Of every value: input pixels for one of its pixels by axis, and how deep it is."""
     strides: dict[int, tuple[float, float]] = {}
     depths: dict[int, int] = {}
     for step in found.steps:
-        own = _stride(step)
+        own: tuple[float, float] = _stride(step)
         before = [strides.get(value, (1.0, 1.0)) for value in step.inputs]
+        if step.output in known:
+            read, own = known[step.output]
+            before = [strides.get(read, (1.0, 1.0))]
         longest = [max(axis) for axis in zip((1.0, 1.0), *before, strict=True)]
         # In place, a value may be written that was read: it is another one afterwards.
         strides[step.output] = (longest[0] * own[0], longest[1] * own[1])
@@ -112,8 +137,9 @@ def _stride(step: Step) -> tuple[float, float]:
     if described is not None and len(described[1]) == 2:
         return float(described[1][0]), float(described[1][1])
     before, after = step.shapes
-    if len(before) == len(after) == 4 and min((*before, *after)) > 0:
-        ratios = [b / a for b, a in zip(before[2:], after[2:], strict=True)]
-        if max(ratios) <= 0.5:  # a map as large again, at least: up-sampled
-            return 1 / round(1 / ratios[0]), 1 / round(1 / ratios[1])
+    if step.operator is aten.convolution and step.arguments[6] and len(after) == 4:
+        stride = [*step.arguments[3], *step.arguments[3]]
+        return 1 / stride[0], 1 / stride[1]
+    if step.operator in _RAISING and len(before) == len(after) == 4:
+        return before[2] / after[2], before[3] / after[3]
     return 1.0, 1.0

@@ -147,7 +147,11 @@ def _contributions(
         shown = window.clone().requires_grad_()
         try:
             with _watched(model, layers) as seen:
-                probabilities = model(shown).softmax(1)
+                logits = model(shown)
+            if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(window):
+                got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+                raise ValueError(f"its output is {got}")
+            probabilities = logits.softmax(1)
             moving = _derivative(window, axis, 1)
             off = [_off(layer, seen[number], axis) for number, layer in enumerate(layers)]
             written = [

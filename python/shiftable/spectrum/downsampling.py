@@ -91,6 +91,8 @@ def downsampled(images: Tensor, name: str, stride: int = 4) -> Downsampled:
 
 def _ideal(images: Tensor, stride: int) -> Tensor:
     """As `nn.IdealDownsample2d`, before it keeps every `stride`-th pixel."""
+    if stride == 1:
+        return images
     for axis in (-2, -1):
         size = images.shape[axis]
         passes = torch.fft.fftfreq(size, device=images.device).abs() < 1 / (2 * stride)

@@ -151,7 +151,7 @@ def test_torchvision_families_have_no_border_left(name):
 
 def wrapped(image, kernel, stride, before):
     """Padded by hand, so that as many windows fit as the stride leaves pixels."""
-    for axis, dim in ((0, 2), (1, 3)):
+    for dim in (2, 3):
         size = image.shape[dim]
         after = -(-size // stride) * stride - stride + kernel - size - before
         at = torch.arange(-before, size + after) % size

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from shiftable.figures.lines import Panel, distance_figure, lines_figure
 from shiftable.figures.one_image import instability, most_unstable, shift_figure
+from shiftable.figures.placement import placement_figure
 from shiftable.outcome import Outcome
 from shiftable.store import StoredSweep
 
@@ -14,6 +15,7 @@ __all__ = [
     "draw_sweep",
     "lines_figure",
     "most_unstable",
+    "placement_figure",
     "shift_figure",
 ]
 

@@ -91,13 +91,12 @@ def _histogram(axes: Axes, counts: Numbers, end: float, label: str, what: str) -
     share = counts / max(1.0, counts.sum())
     edges = np.linspace(0, end, len(counts) + 1)
     axes.stairs(share, edges, fill=True, color=COLOURS[0])
-    axes.plot(
-        [0, end], [1 / len(counts)] * 2, color=_UNIFORM, linestyle="--", label="uniform"
-    )
+    axes.plot([0, end], [1 / len(counts)] * 2, color=_UNIFORM, linestyle="--", label="uniform")
     axes.set(xlabel=label, ylabel=f"share of objects, in bins of {end / len(counts):.2g}")
     axes.set_xlim(0, end)
     axes.set_ylim(0, 1.18 * max(share.max(), 1 / len(counts)))  # room for the legend
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.legend(loc="upper right", fontsize=9, frameon=False)
     axes.set_title(f"{what} of {int(counts.sum()):,} objects", fontsize=10)
@@ -116,8 +115,8 @@ def _sides(axes: Axes, split: Joined) -> None:
     axes.set_yticks(np.arange(0, 1.01, 0.2))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     handles: Sequence[Patch] = [
-        Patch(facecolor=COLOURS[0], label="object inside the range"),
-        Patch(facecolor=COLOURS[3], hatch="//", label="object outside"),
+        Patch(facecolor=COLOURS[0], edgecolor="white", label="object inside the range"),
+        Patch(facecolor=COLOURS[3], edgecolor="white", hatch="//", label="object outside"),
     ]
     axes.legend(handles=list(handles), loc="upper center", fontsize=9, frameon=False)
     axes.set_title(f"sweep {plain(split.sweep)}", fontsize=10)

@@ -53,7 +53,7 @@ def text(
             f"[distance from {objects.pair[0]} to {objects.pair[1]} in pixels, and as a share of the "
             "image's shorter side]"
         )
-    return "\n".join([*lines, *([] if split is None else ["", *_split(split)])])
+    return "\n".join([*lines, *([] if split is None else ["", *split_lines(split)])])
 
 
 def _row(name: str, found: Placement, pair: tuple[str, str] | None) -> tuple[str, ...]:
@@ -73,12 +73,13 @@ def _row(name: str, found: Placement, pair: tuple[str, str] | None) -> tuple[str
 def _range(found: Range, style: str) -> str:
     if found.median is None or found.low is None or found.high is None:
         return "-"
-    median, low, high = (
-        # No minus before a zero.
-        re.sub(r"^[+-](?=0\.0+$)", "", format(value, style))
-        for value in (found.median, found.low, found.high)
-    )
+    median, low, high = (_signed(value, style) for value in (found.median, found.low, found.high))
     return f"{median} [{low}, {high}]"
+
+
+def _signed(value: float, style: str = "+.2f") -> str:
+    """A number; a zero has no sign."""
+    return re.sub(r"^[+-](?=0\.0+$)", "", format(value, style))
 
 
 def share(found: Estimate, sign: str = "") -> str:
@@ -91,7 +92,8 @@ def share(found: Estimate, sign: str = "") -> str:
     return f"{value} [{100 * found.low:{sign}.1f}, {100 * found.high:{sign}.1f}]"
 
 
-def _split(split: Joined) -> list[str]:
+def split_lines(split: Joined) -> list[str]:
+    """The lines of a sweep's two sides, and what they mean."""
     rows: list[tuple[str, ...]] = [
         (split.sweep, "inside", "outside", "difference"),
         ("windows", str(split.inside.windows), str(split.outside.windows), ""),
@@ -115,8 +117,8 @@ def _split(split: Joined) -> list[str]:
     return [
         *lines,
         f"[inside: the object's centre is where the central {100 * split.cover:g} % of the data's "
-        f"are along each axis, y {top:+.2f} to {bottom:+.2f} and x {left:+.2f} to {right:+.2f} of "
-        f"the window; {judged}; {split.unseen} windows left out]",
+        f"are along each axis, y {_signed(top)} to {_signed(bottom)} and x {_signed(left)} to "
+        f"{_signed(right)} of the window; {judged}; {split.unseen} windows left out]",
         "[consistency: P(the unshifted image's class) over the other shifts; 95 % intervals, "
         "bootstrapped over images, the difference's image by image; - where it cannot be had]",
     ]

@@ -91,8 +91,8 @@ def central(values: Numbers, cover: float = COVER) -> Range:
         cover: the share between the quantiles, > 0 and <= 1.
 
     Examples:
-        >>> central(np.arange(101.0), 0.9)
-        Range(median=50.0, low=5.0, high=95.0)
+        >>> central(np.arange(101.0), 0.5)
+        Range(median=50.0, low=25.0, high=75.0)
     """
     known = values[~np.isnan(values)]
     if not len(known):

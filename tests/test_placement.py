@@ -436,6 +436,33 @@ def test_real_garments_as_a_coco_file(annotated):
     assert trousers.bits_beyond_size > 2
 
 
+def test_the_page_says_what_was_measured():
+    root = Path(__file__).parent.parent
+    found = json.loads((root / "benchmarks/results/findings/placement.json").read_text())
+    page = (root / "docs" / "placement.md").read_text()
+    assert len(found["classes"]) == 11
+    for row in found["classes"]:
+        middle = f"{100 * row['middle']['value']:.1f} % [{100 * row['middle']['low']:.1f}"
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| {row['name']} |")]
+        assert middle in line
+        assert line.endswith(f"| {row['bits']:.2f} | {row['bits_beyond_size']:.2f} |")
+    for sweep in found["sweeps"].values():
+        for metric in ("consistency", "accuracy"):
+            for side in (sweep["inside"], sweep["outside"], sweep):
+                value = 100 * side[metric]["value"]
+                assert f"{value:.1f} % [{100 * side[metric]['low']:.1f}" in page.replace("+", "")
+
+
+@pytest.mark.skipif(not FASHION.is_dir(), reason="no Fashion-MNIST: dataset-fashion-mnist")
+def test_the_finding_runs_on_a_few_images():
+    from benchmarks.findings.from_scratch import QUICK
+    from benchmarks.findings.placement import split as trained_and_split
+
+    found = trained_and_split(QUICK, placed=True, shifts=1)
+    assert (found.own, found.images, found.unseen) == (QUICK.shifted_images,) * 2 + (0,)
+    assert found.inside.windows + found.outside.windows == 9 * QUICK.shifted_images
+
+
 # -- joined with a sweep ------------------------------------------------------------------------
 
 

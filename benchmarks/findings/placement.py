@@ -1,6 +1,6 @@
 """Where Fashion-MNIST has its objects, and what a network makes of them elsewhere.
 
-python -m benchmarks.findings.placement [--json PATH] [--figure PATH] [--page PATH] [--quick]
+python -m benchmarks.findings.placement [--json PATH] [--figure PATH] [--quick]
 
 The objects are what is brighter than 32 of 255 in the 60 000 training images (the Debian package
 `dataset-fashion-mnist`). The same by the command line:

@@ -436,7 +436,9 @@ def test_real_garments_as_a_coco_file(annotated):
     assert trousers.bits_beyond_size > 2
 
 
-def test_the_page_says_what_was_measured():
+def test_the_page_says_what_was_measured(tmp_path):
+    from benchmarks.findings.placement import draw
+
     root = Path(__file__).parent.parent
     found = json.loads((root / "benchmarks/results/findings/placement.json").read_text())
     page = (root / "docs" / "placement.md").read_text()
@@ -451,6 +453,8 @@ def test_the_page_says_what_was_measured():
             for side in (sweep["inside"], sweep["outside"], sweep):
                 value = 100 * side[metric]["value"]
                 assert f"{value:.1f} % [{100 * side[metric]['low']:.1f}" in page.replace("+", "")
+    draw(found, tmp_path / "again.png")
+    assert (tmp_path / "again.png").stat().st_size > 10_000
 
 
 @pytest.mark.skipif(not FASHION.is_dir(), reason="no Fashion-MNIST: dataset-fashion-mnist")

@@ -1,6 +1,6 @@
 """Where Fashion-MNIST has its objects, and what a network makes of them elsewhere.
 
-python -m benchmarks.findings.placement [--json PATH] [--figure PATH] [--quick]
+python -m benchmarks.findings.placement [--json PATH] [--figure PATH] [--from JSON] [--quick]
 
 The objects are what is brighter than 32 of 255 in the 60 000 training images (the Debian package
 `dataset-fashion-mnist`). The same by the command line:
@@ -17,12 +17,15 @@ import json
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from shiftable import Sweep, figures, grid, images, placement
+from shiftable.intervals import Estimate
 from shiftable.models import Network
-from shiftable.placement import Joined, Placement
-from shiftable.placement.report import ALL
+from shiftable.placement import Histograms, Joined, Placement, Range, Side
+from shiftable.placement.report import ALL, split_lines
 from shiftable.run import Job, run
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -130,8 +133,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--from", dest="stored", type=Path, help="JSON to draw again.")
     parser.add_argument("--quick", action="store_true", help="A look whether all of it runs.")
     given = parser.parse_args()
+    if given.stored and given.figure:
+        draw(json.loads(given.stored.read_text()), given.figure)
+        return
     settings = replace(QUICK, training_images=512) if given.quick else Settings()
     shown = images.from_dataset(FashionMnist(read(PLACE, "train")))
     objects = placement.from_threshold(shown, THRESHOLD)
@@ -142,22 +149,45 @@ def main() -> None:
         name: split(settings, name == "anywhere", 1 if given.quick else ROOM) for name in TITLES
     }
     print(placement.text(found, objects, sweeps["centred"]))
-    print("\n".join(["", TITLES["anywhere"], *placement.report.split_lines(sweeps["anywhere"])]))
+    print("\n".join(["", TITLES["anywhere"], *split_lines(sweeps["anywhere"])]))
+    about = {
+        "machine": machine(),
+        "threshold": THRESHOLD,
+        **placement.machine(found, objects, counts),
+        "settings": {**asdict(settings), "room": ROOM, "seed": SEED},
+        "sweeps": {name: asdict(one) for name, one in sweeps.items()},
+    }
+    del about["sweep"]  # there are two
     if given.json:
-        about = {
-            "machine": machine(),
-            "threshold": THRESHOLD,
-            **placement.machine(found, objects, counts, sweeps["centred"]),
-            "settings": {**asdict(settings), "room": ROOM, "seed": SEED},
-            "sweeps": {name: asdict(one) for name, one in sweeps.items()},
-        }
-        del about["sweep"]
         given.json.write_text(json.dumps(about, indent=1) + "\n")
     if given.figure:
-        figures.placement_figure(
-            found[ALL], counts, given.figure, split=sweeps["centred"],
-            title="Fashion-MNIST, what is brighter than 32 of 255; a network trained on it centred",
-        )  # fmt: skip
+        draw(about, given.figure)
+
+
+def draw(about: dict[str, Any], path: Path) -> None:
+    """Draws what was measured: the data, and the network trained on centred images."""
+    whole = {key: value for key, value in about["classes"][0].items() if key != "name"}
+    counts, sweep = about["histograms"], about["sweeps"]["centred"]
+    found = Placement(
+        **{
+            **whole,
+            "centre": tuple(Range(**axis) for axis in whole["centre"]),
+            "middle": Estimate(**whole["middle"]),
+        }
+    )
+    sides = {
+        side: Side(
+            sweep[side]["windows"],
+            *(Estimate(**sweep[side][metric]) for metric in ("consistency", "accuracy")),
+        )
+        for side in ("inside", "outside")
+    }
+    arrays = [np.array(counts[name], float) for name in ("centres", "sizes", "distances")]
+    figures.placement_figure(
+        found, Histograms(*arrays, counts["longest_distance"]), path,
+        split=Joined(**{**sweep, **sides}), title="Fashion-MNIST, what is brighter than 32 of 255; "
+        "a network trained on it centred",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

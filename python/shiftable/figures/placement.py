@@ -80,9 +80,12 @@ def _map(figure: Figure, axes: Axes, found: Placement, counts: Histograms, cover
             fill=False, edgecolor=COLOURS[1], linewidth=2,
         )  # fmt: skip
         axes.add_patch(box)
+    corner = (-cover / 2, -cover / 2)  # the same of uniform centres
+    axes.add_patch(Rectangle(corner, cover, cover, fill=False, edgecolor=_UNIFORM, linestyle="--"))
     axes.set(xlabel="centre x (of the image's width)", ylabel="centre y (of its height)")
     axes.set_title(
-        f"{found.objects:,} centres; box: central {100 * cover:g} % by axis", fontsize=10
+        f"{found.objects:,} centres; box: central {100 * cover:g} % by axis\n(dashed: of uniform ones)",
+        fontsize=10,
     )
 
 

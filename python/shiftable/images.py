@@ -74,8 +74,8 @@ class Photographs(Sequence[Tensor]):
         """In bytes, where there are files."""
 
     @abstractmethod
-    def _labelled(self, labels: tuple[int, ...]) -> "Photographs":
-        """The same with other labels."""
+    def with_labels(self, labels: tuple[int, ...]) -> "Photographs":
+        """Returns the same with other labels, one a photograph, -1 where unknown."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class FilePhotographs(Photographs):
     def _file_sizes(self) -> list[int]:
         return [file.size for file in self.files]
 
-    def _labelled(self, labels: tuple[int, ...]) -> Photographs:
+    def with_labels(self, labels: tuple[int, ...]) -> Photographs:  # noqa: D102 - inherited
         return replace(self, labels=labels)
 
 
@@ -170,7 +170,7 @@ class DatasetPhotographs(Photographs):
     def _file_sizes(self) -> list[int]:
         return []
 
-    def _labelled(self, labels: tuple[int, ...]) -> Photographs:
+    def with_labels(self, labels: tuple[int, ...]) -> Photographs:  # noqa: D102 - inherited
         return replace(self, given=labels)
 
 
@@ -360,7 +360,24 @@ def load(
     """
     given = [source] if isinstance(source, str | Path) else list(source)
     found = _find(given, size)
-    return found if labels is None else found._labelled(tuple(_classes(found, labels)))
+    return found if labels is None else found.with_labels(tuple(_classes(found, labels)))
+
+
+def described(source: Sequence[str | Path], labels: str | None) -> dict[str, Any]:
+    """Returns where photographs are from, ready for JSON: as given, files and folders from the root.
+
+    Examples:
+        >>> described(["demo:photographs"], "pattern:_([0-9]+)")
+        {'images': ['demo:photographs'], 'labels': 'pattern:_([0-9]+)'}
+    """
+
+    def absolute(given: str | Path) -> str:
+        return str(Path(given).absolute() if Path(given).exists() else given)
+
+    return {
+        "images": [absolute(one) for one in source],
+        "labels": labels if labels in (None, "folders") else absolute(str(labels)),
+    }
 
 
 _CODE = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")  # package.module:attribute

@@ -5,7 +5,7 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
@@ -82,6 +82,7 @@ def run(
     threads: int | None = None,
     part_images: int | None = None,
     verify: bool = False,
+    sources: Mapping[str, Any] | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     started: Started | None = None,
     progress: Progress | None = None,
@@ -108,6 +109,8 @@ def run(
             rows, and an eighth of the images at most.
         verify: whether to decode every image first, so that a damaged one is found
             at once; otherwise only the files' headers are looked at, and each image is read once.
+        sources: where the images are from, kept in the manifest for whoever wants to see them; no
+            part of what a run is told by.
         ranks: this process among those that share the work, which give all the same arguments.
         started: called as a sweep begins here, with its name, its windows that are stored already,
             and those to be done here.
@@ -130,7 +133,9 @@ def run(
     own = device_for(device, ranks)
     with ExitStack() as held:
         begun, missing = ranks.share(
-            lambda: _begin(network, jobs, out, asked, device, own, part_images, verify, held)
+            lambda: _begin(
+                network, jobs, out, asked, device, own, part_images, verify, sources, held
+            )
         )
         ranks.each(lambda: _refuse_another(network, jobs, part_images, begun))
         settings = Settings(**begun.manifest["settings"])
@@ -281,6 +286,7 @@ def _begin(
     own: str,
     part_images: int | None,
     verify: bool,
+    sources: Mapping[str, Any] | None,
     held: ExitStack,
 ) -> tuple[Run, dict[str, list[int]]]:
     """Begins the run, or opens the one that is there; also which of its parts are missing.
@@ -326,6 +332,8 @@ def _begin(
             for size in dict.fromkeys(job.images.image_sizes()):
                 job.sweep.check(size)
         manifest |= _settings(network, jobs, asked, device, own)
+    if sources is not None:
+        manifest["sources"] = sources
     run = store.begin(out, manifest)
     held.enter_context(store.lock(out))
     store.clear(run)

@@ -30,6 +30,7 @@ FORMAT = 2
 _MANIFEST = "manifest.json"
 _METADATA = b"shiftable"
 _HASHES = ("digest", "identity", "weights", "code")
+_SOURCES = "sources"  # where the photographs were: they may be moved, and are the same
 _ROWS = 16_384  # of a part, about; what is lost when a run is killed
 
 
@@ -142,7 +143,8 @@ class Run:
 
     Args:
         path: its folder.
-        manifest: what was run on what: model, preprocessing, settings, versions, sweeps.
+        manifest: what was run on what: model, preprocessing, settings, versions, sweeps, and, of
+            runs by the command line, the sources of their photographs.
     """
 
     path: Path
@@ -223,9 +225,13 @@ def _refuse_another(run: Run, wanted: Mapping[str, Any]) -> None:
                 f"{run.path} holds a run of another {what}: {there[:16]} there, {here[:16]} here "
                 f"({detail}); name a new folder, or repeat that run's own command"
             )
-    if dict(run.manifest) != wanted:
+    stored, asked = (
+        {key: value for key, value in manifest.items() if key != _SOURCES}
+        for manifest in (run.manifest, wanted)
+    )
+    if stored != asked:
         raise ValueError(
-            f"{run.path} was begun otherwise ({first_difference(run.manifest, wanted)}), so its "
+            f"{run.path} was begun otherwise ({first_difference(stored, asked)}), so its "
             "parts would not match; name a new folder, or go on as it was begun"
         )
 

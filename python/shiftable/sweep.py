@@ -416,6 +416,36 @@ class Prepared:
             done += len(at)
         return out
 
+    def canvas(self, growth: int = 0) -> tuple[Tensor, Tensor]:
+        """Returns the one picture that holds every window, and where each lies in it.
+
+        A window at a whole corner is a crop of it, with whatever border and fill the sweep has;
+        one between pixels is interpolated there, by the sweep's own filter when a network sees it.
+
+        Args:
+            growth: pixels that the image's shorter side is longer by; windows at this size only.
+
+        Returns:
+            The canvas (C, H, W) of the image's dtype, and the (S, 2) corners (y, x) in it.
+
+        Raises:
+            ValueError: if no shift of the plan is at this size.
+        """
+        at = np.flatnonzero(self._growth == growth)
+        if not len(at):
+            raise ValueError(f"canvas: expected a size of the plan, got {growth}")
+        low = np.floor(self._corners[at].numpy().min(0)).astype(np.int64)
+        extent = np.ceil(self._corners[at].numpy().max(0)).astype(np.int64) - low
+        image, offset = self._canvas_of(growth)
+        whole = take_windows(
+            image[None],
+            torch.from_numpy(low)[None] + offset,
+            (self._sweep.size[0] + int(extent[0]), self._sweep.size[1] + int(extent[1])),
+            border=self._border,
+            fill=self._sweep.fill if isinstance(self._sweep.fill, tuple) else None,
+        )
+        return whole[0, 0], self._corners - torch.from_numpy(low)
+
     @property
     def _border(self) -> Border:
         if self._sweep.protocol == "shift":

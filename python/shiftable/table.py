@@ -25,14 +25,14 @@ def text(run: Run, names: Sequence[str] | None = None) -> str:
         for sweep in run.sweeps.values()
     ]
     rows = _head(run)
-    for name in names or _had(summaries):
+    for name in names or had(summaries):
         values = [cell(summary[name], METRICS[name].share) for summary in summaries]
         rows.append([METRICS[name].title, *values])
     return "\n".join([*_aligned(rows, 4), *_lower_precision(run), _NOTE])
 
 
-def _had(summaries: Iterable[Mapping[str, Estimate]]) -> list[str]:
-    """The headline metrics, in the table's order, with the special ones that have a value."""
+def had(summaries: Iterable[Mapping[str, Estimate]]) -> list[str]:
+    """Returns the headline metrics, in the table's order, with the special ones that have a value."""
     every = list(summaries)
     return [
         name
@@ -76,7 +76,7 @@ def _aligned(rows: Sequence[Sequence[str]], head: int) -> list[str]:
 
 
 def cell(found: Estimate, share: bool, sign: str = "") -> str:
-    """A value with its interval; a share in per cent."""
+    """Returns a value with its interval, in per cent if it is a share; `+` signs it."""
     if found.value is None:
         return "-"
 
@@ -121,7 +121,7 @@ def comparison(run: Run, other: Run, names: Sequence[str] | None = None) -> str:
     """Returns a table of both runs and their difference, for each sweep that they share."""
     lines: list[str] = []
     for sweep in shared(run, other):
-        found = _compared(run.sweeps[sweep], other.sweeps[sweep], names)
+        found = compared(run.sweeps[sweep], other.sweeps[sweep], names)
         rows = [["", str(run.path), str(other.path), "difference"]]
         rows[0][0] = sweep
         for name, (first, second, apart) in found.items():
@@ -132,16 +132,23 @@ def comparison(run: Run, other: Run, names: Sequence[str] | None = None) -> str:
     return "\n".join([*lines[:-1], _PAIRED])
 
 
-def _compared(
+def compared(
     sweep: StoredSweep, other: StoredSweep, names: Sequence[str] | None
 ) -> dict[str, tuple[Estimate, Estimate, Estimate]]:
+    """Estimates metrics of two networks on the same sweep, and the first minus the second.
+
+    Args:
+        sweep: of the first network.
+        other: of the second, on the same shifts and images (see `unlike`).
+        names: which metrics; by default the headline ones, where they can be had.
+    """
     asked = names or (*HEADLINE, *HEADLINE_WHERE_HAD)
     terms, others = (metrics.terms(one.outcomes(), asked) for one in (sweep, other))
     found = {
         name: (estimate(terms[name]), estimate(others[name]), difference(terms[name], others[name]))
         for name in asked
     }
-    kept = names or _had([{name: three[0] for name, three in found.items()}])
+    kept = names or had([{name: three[0] for name, three in found.items()}])
     return {name: found[name] for name in kept}
 
 
@@ -154,7 +161,7 @@ def machine_comparison(run: Run, other: Run) -> dict[str, Any]:
     """
     sweeps = []
     for name in shared(run, other):
-        found = _compared(run.sweeps[name], other.sweeps[name], tuple(METRICS))
+        found = compared(run.sweeps[name], other.sweeps[name], tuple(METRICS))
         sweeps.append(
             {
                 "name": name,

@@ -213,6 +213,7 @@ def sweep_command(
             out,
             part_images=part_images,
             verify=verify,
+            sources=images.described(sources, labels),
             ranks=own,
             started=bar.start,
             progress=bar.update,

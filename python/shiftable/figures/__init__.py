@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from shiftable import metrics
 from shiftable.figures.lines import Panel, distance_figure, lines_figure
-from shiftable.figures.one_image import instability, most_unstable, shift_figure
+from shiftable.figures.one_image import most_unstable, shift_figure
 from shiftable.figures.placement import placement_figure
 from shiftable.outcome import Outcome
 from shiftable.store import StoredSweep
@@ -37,7 +38,7 @@ def draw_image(
     best: tuple[tuple[float, float], Outcome, int] | None = None
     for outcome in stored.outcomes():
         if image is None:
-            found = instability(outcome)
+            found = metrics.instability(outcome)
             number = found.index(max(found))
             if best is None or found[number] > best[0]:
                 best = found[number], outcome, number

@@ -19,16 +19,9 @@ from shiftable.outcome import Outcome
 from shiftable.plan import Direction, Shifts
 
 
-def instability(outcome: Outcome) -> list[tuple[float, float]]:
-    """For each image, at how many steps its class changes, and how far its probability moves."""
-    changed = metrics.top1_change(outcome)[0] + metrics.top1_change(outcome, "larger", "smaller")[0]
-    moved = metrics.mac(outcome)[0] + metrics.mac(outcome, "larger", "smaller")[0]
-    return list(zip(changed.tolist(), moved.tolist(), strict=True))
-
-
 def most_unstable(outcome: Outcome) -> int:
     """The image whose class changes at most steps; of equal ones, whose probability moves most."""
-    found = instability(outcome)
+    found = metrics.instability(outcome)
     return found.index(max(found))
 
 

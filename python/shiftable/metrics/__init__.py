@@ -13,6 +13,7 @@ from shiftable.metrics.agreement import (
 from shiftable.metrics.frames import class_changes, flip_rate, top5_distance, zipf_distance
 from shiftable.metrics.shift_map import ShiftMap, shift_map
 from shiftable.metrics.steps import (
+    instability,
     mac,
     mac_label,
     mac_pairs,
@@ -69,6 +70,7 @@ __all__ = [
     "group_consistency",
     "group_correct",
     "in_parts",
+    "instability",
     "label_deviation",
     "label_range",
     "mac",

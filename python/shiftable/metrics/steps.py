@@ -58,3 +58,10 @@ def mac_pairs(outcome: Outcome) -> Terms:
 def total_variation_pairs(outcome: Outcome) -> Terms:
     """Mean total variation distance within random pairs of shifts."""
     return over_pairs(outcome, outcome.total_variation)
+
+
+def instability(outcome: Outcome) -> list[tuple[float, float]]:
+    """For each image, at how many steps its class changes, and how far its probability moves."""
+    changed = top1_change(outcome)[0] + top1_change(outcome, *SIZES)[0]
+    moved = mac(outcome)[0] + mac(outcome, *SIZES)[0]
+    return list(zip(changed.tolist(), moved.tolist(), strict=True))

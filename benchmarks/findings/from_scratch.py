@@ -37,7 +37,8 @@ from matplotlib.figure import Figure
 from shiftable import Sweep, evaluate, grid, metrics
 from shiftable import nn as ours
 from shiftable.allocator import tune_allocator
-from shiftable.figures.style import COLOURS, MARKERS, save
+from shiftable.colours import COLOURS
+from shiftable.figures.style import MARKERS, save
 from shiftable.functional import take_windows
 from shiftable.intervals import Estimate, estimate
 from torch import Tensor, nn

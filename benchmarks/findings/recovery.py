@@ -23,8 +23,9 @@ from matplotlib.figure import Figure
 from shiftable import Sweep, antialias, evaluate, grid, models
 from shiftable.allocator import tune_allocator
 from shiftable.canvas import resized
+from shiftable.colours import COLOURS
 from shiftable.convert import Report
-from shiftable.figures.style import COLOURS, MARKERS, save
+from shiftable.figures.style import MARKERS, save
 from shiftable.images import size_for
 from shiftable.intervals import difference, estimate
 from shiftable.metrics.summary import terms

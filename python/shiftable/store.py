@@ -13,7 +13,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -154,6 +154,30 @@ class Run:
     def sweeps(self) -> dict[str, StoredSweep]:
         """Its sweeps by name, in the order in which they run."""
         return {entry["name"]: StoredSweep(self.path, entry) for entry in self.manifest["sweeps"]}
+
+    def chosen(self, names: Sequence[str] = ()) -> list[StoredSweep]:
+        """Returns the sweeps of these names, all by default, in the order in which they run.
+
+        Raises:
+            ValueError: for a name that it does not have.
+        """
+        for name in names:
+            if name not in self.sweeps:
+                raise ValueError(
+                    f"no sweep '{name}' in {self.path}; it has {', '.join(self.sweeps)}"
+                )
+        return [sweep for name, sweep in self.sweeps.items() if not names or name in names]
+
+
+def titles(paths: Sequence[Path]) -> list[str]:
+    """Returns a short name for each run: its folder's, or its path where two are of one name.
+
+    Examples:
+        >>> titles([Path("runs/a"), Path("runs/b")]), titles([Path("one/a"), Path("two/a")])
+        (['a', 'b'], ['one/a', 'two/a'])
+    """
+    folders = [path.resolve().name for path in paths]
+    return folders if len(set(folders)) == len(paths) else [str(path) for path in paths]
 
 
 def exists(path: Path) -> bool:

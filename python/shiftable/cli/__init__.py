@@ -11,6 +11,7 @@ from shiftable.cli.figure import figure_command
 from shiftable.cli.layers import layers_command
 from shiftable.cli.placement import placement_command
 from shiftable.cli.read import compare_command, metrics_command
+from shiftable.cli.report import report_command
 from shiftable.cli.spectrum import spectrum_command
 from shiftable.cli.sweep import sweep_command
 
@@ -50,6 +51,7 @@ def shiftable() -> None:
 
 for _command in (
     sweep_command, metrics_command, compare_command, check_command, figure_command,
-    spectrum_command, layers_command, placement_command, strides_command, antialias_command,
+    report_command, spectrum_command, layers_command, placement_command, strides_command,
+    antialias_command,
 ):  # fmt: skip
     shiftable.add_command(_command)

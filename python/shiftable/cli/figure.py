@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from shiftable import store
-from shiftable.store import Run, StoredSweep
 
 _KINDS = ("distance", "image")
 
@@ -35,12 +34,10 @@ def figure_command(
 
     if out.suffix not in (".png", ".svg"):
         raise ValueError(f"expected a .png or .svg to draw to, got {out}")
-    places = [run.resolve().name for run in runs]
-    titles = places if len(set(places)) == len(runs) else [str(run) for run in runs]
     shown = {
         (title, sweep.name): sweep
-        for title, run in zip(titles, map(store.load, runs), strict=True)
-        for sweep in _chosen(run, names)
+        for title, run in zip(store.titles(runs), map(store.load, runs), strict=True)
+        for sweep in run.chosen(names)
     }
     if kind == "distance":
         if image is not None:
@@ -57,10 +54,3 @@ def figure_command(
             )
         figures.draw_image(next(iter(shown.values())), out, image=image)
     click.echo(f"drawn to {out}")
-
-
-def _chosen(run: Run, names: tuple[str, ...]) -> list[StoredSweep]:
-    for name in names:
-        if name not in run.sweeps:
-            raise ValueError(f"no sweep '{name}' in {run.path}; it has {', '.join(run.sweeps)}")
-    return [sweep for name, sweep in run.sweeps.items() if not names or name in names]

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from shiftable import metrics
-from shiftable.figures.style import COLOURS, MARKERS, plain, save
+from shiftable.colours import COLOURS
+from shiftable.figures.style import MARKERS, plain, save
 from shiftable.metrics import Estimate, Outcomes
 
 Points = Sequence[tuple[float, Estimate]]

@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from shiftable import metrics
-from shiftable.figures.style import COLOURS, plain, save
+from shiftable.colours import COLOURS
+from shiftable.figures.style import plain, save
 from shiftable.metrics import ShiftMap
 from shiftable.outcome import Outcome
 from shiftable.plan import Direction, Shifts

@@ -5,10 +5,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-# Okabe & Ito's colours, told apart by colour-blind readers too; the last is for all that is left.
-COLOURS = (
-    "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#f0e442", "#999999"
-)  # fmt: skip
 # Told apart also where there are no colours.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", ".")
 

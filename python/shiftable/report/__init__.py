@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,8 @@ def write_report(
     found = scan(series, photographs)
     shown = collect(series, found)
     loaded, notes = _loaded(series, found.labels, shown, images) if pictures else ({}, [])
-    if shown and not pictures:
-        notes = ["The pictures are left out, as was asked for."]
     named = _class_names(series) if classes is None else classes
+    plans = [one.sweep.plan for one in series]
     layouts = {at: layout(one.sweep.plan) for at, one in enumerate(series) if one.mapped}
     cards = [
         page.card(
@@ -81,19 +80,19 @@ def write_report(
         for number, photograph in enumerate(shown)
     ]
     text = page.assemble(
-        title=title or " and ".join(dict.fromkeys(one.title for one in series)),
+        title=title or _listed(dict.fromkeys(one.title for one in series)),
         lede="How much the answers of a network change as a photograph moves by pixels.",
         sections=[
             page.summary(series, summaries, table.had(summaries)),
             page.differences(_differences(series)),
             page.curves(distances),
-            page.photographs(cards, [*notes, *_remarks(series, len(cards))]),
+            page.photographs(cards, [*notes, *_remarks(series, len(cards), pictures)]),
             page.provenance(series),
         ],
         data={
             "colours": COLOURS,
             "series": [
-                _series_data(one, name, layouts.get(at))
+                _series_data(one, name, layouts.get(at), plans.index(one.sweep.plan))
                 for at, (one, name) in enumerate(zip(series, names, strict=True))
             ],
         },
@@ -144,6 +143,12 @@ def _series(paths: Sequence[Path], sweeps: Sequence[str]) -> list[Series]:
     ]
 
 
+def _listed(names: Iterable[str]) -> str:
+    """Names as a sentence has them: a, b and c."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def _differences(series: Sequence[Series]) -> list[page.Difference]:
     """Every pair of runs that share a sweep."""
     runs: dict[str, Run] = {one.title: one.run for one in series}
@@ -182,22 +187,22 @@ def _loaded(
             loaded[at] = photographs_of(series[at], labels[at], images)
         except MissingError as error:
             hint = " Name them by --images."
-            notes.append(f"Without pictures of {page.legends(series)[at]}: {error}.{hint}")
+            notes.append(f"Without pictures of {series[at].label}: {error}.{hint}")
     return loaded, notes
 
 
-def _remarks(series: Sequence[Series], cards: int) -> list[str]:
+def _remarks(series: Sequence[Series], cards: int, pictures: bool) -> list[str]:
     """What a reader of the maps has to know."""
     remarks = []
-    unmapped = [
-        name for name, one in zip(page.legends(series), series, strict=True) if not one.mapped
-    ]
+    unmapped = [one.label for one in series if not one.mapped]
     if unmapped:
         remarks.append(
             f"No map of {'; '.join(unmapped)}: random groups of shifts, or a single one, have no "
             "order to draw them in."
         )
-    if cards and any(one.mapped and not one.sweep.plan.whole for one in series):
+    if cards and not pictures:
+        remarks.append("The pictures are left out, as was asked for.")
+    elif cards and any(one.mapped and not one.sweep.plan.whole for one in series):
         remarks.append(
             "Pictures at shifts between pixels are approximate: the browser interpolates them, not "
             "the sweep's own filter."
@@ -208,7 +213,7 @@ def _remarks(series: Sequence[Series], cards: int) -> list[str]:
     return remarks
 
 
-def _series_data(one: Series, name: str, cells: Layout | None) -> dict[str, Any]:
+def _series_data(one: Series, name: str, cells: Layout | None, like: int) -> dict[str, Any]:
     """What the script needs of a series: the shift of each cell, and what to call it."""
     if cells is None:
         return {"name": name}
@@ -217,7 +222,7 @@ def _series_data(one: Series, name: str, cells: Layout | None) -> dict[str, Any]
     at = np.flatnonzero(rows == plan.origin)
     return {
         "name": name,
-        "digest": one.sweep.digest,
+        "plan": like,
         "size": one.sweep.size,
         "shape": cells.rows.shape,
         "across": cells.across,

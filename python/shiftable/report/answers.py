@@ -28,6 +28,11 @@ class Series:
     name: str
 
     @property
+    def label(self) -> str:
+        """What to call it among all."""
+        return f"{self.title}, {self.name}"
+
+    @property
     def stored(self) -> StoredSweep:
         """The sweep."""
         return self.run.sweeps[self.name]
@@ -189,11 +194,13 @@ def _steps(outcome: Outcome) -> list[float]:
 
 
 def collect(series: Sequence[Series], found: Scan) -> list[Photograph]:
-    """Reads the answers for the photographs of a scan, in its order."""
+    """Reads the answers for the photographs of a scan, in its order; runs of a sweep side by side."""
     photographs = [
         Photograph(name, number, found.labels[of[0]][number]) for name, number, of in found.unstable
     ]
-    for number, one in enumerate(series):
+    sweeps = list(dict.fromkeys(one.name for one in series))
+    for number in sorted(range(len(series)), key=lambda at: sweeps.index(series[at].name)):
+        one = series[number]
         wanted = {
             photograph.number: photograph
             for photograph, (_, _, of) in zip(photographs, found.unstable, strict=True)

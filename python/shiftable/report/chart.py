@@ -10,7 +10,7 @@ from shiftable.metrics import Estimate
 Points = Sequence[tuple[float, Estimate]]
 
 WIDTH, HEIGHT = 460, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 12, 46
 # Told apart also where there are no colours: five dashes, and seven markers around (0, 0).
 _DASHES = ("none", "7 3", "2 3", "9 3 2 3", "12 4")
 _MARKERS = (

@@ -82,17 +82,14 @@ def summary(
     series: Sequence[Series], found: Sequence[Mapping[str, Estimate]], names: Sequence[str]
 ) -> str:
     """The section of every sweep's headline metrics, a row a sweep."""
-    head = "".join(
-        f'<th scope="col">{escape(text)}</th>'
-        for text in ("run", "network", "sweep", *(METRICS[name].title for name in names))
-    )
+    head = _head("run", "sweep", *(METRICS[name].title for name in names))
     rows = []
     for one, own in zip(series, found, strict=True):
         size = f"{len(one.stored)} photographs, {len(one.sweep.plan)} shifts"
-        network = str(one.run.manifest["model"]["name"])
+        network = escape(str(one.run.manifest["model"]["name"]))
         cells = "".join(f"<td>{_value(own[name], METRICS[name].share)}</td>" for name in names)
         rows.append(
-            f'<tr><th scope="row">{escape(one.title)}</th><td class="text">{escape(network)}</td>'
+            f'<tr><th scope="row">{escape(one.title)}<small>{network}</small></th>'
             f'<td class="text">{escape(one.name)}<small>{size}</small></td>{cells}</tr>'
         )
     meanings = "".join(
@@ -113,10 +110,7 @@ def differences(found: Sequence[Difference]) -> str:
     if not found:
         return ""
     names = list(dict.fromkeys(name for *_, own in found for name in own))
-    head = "".join(
-        f'<th scope="col">{escape(text)}</th>'
-        for text in ("difference", "sweep", *(METRICS[name].title for name in names))
-    )
+    head = _head("difference", "sweep", *(METRICS[name].title for name in names))
     rows = []
     for sweep, run, other, own in found:
         cells = "".join(
@@ -135,6 +129,10 @@ def differences(found: Sequence[Difference]) -> str:
         + '<p class="note">Both runs are resampled together, photograph by photograph. Shares '
         "differ by percentage points. In bold where the interval leaves 0 out.</p></section>"
     )
+
+
+def _head(*names: str) -> str:
+    return "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
 
 
 def _value(found: Estimate, share: bool, sign: str = "") -> str:
@@ -196,7 +194,8 @@ def curves(found: Mapping[str, Mapping[int, AtDistance]]) -> str:
         '<section aria-labelledby="curves"><h2 id="curves">With the shift&rsquo;s distance</h2>'
         f'<ul class="legend">{legend}</ul><div class="charts">{"".join(charts)}</div>'
         '<p class="note">Bands are 95 % intervals over photographs.</p>'
-        f"<details><summary>The same as a table</summary>{table}</details></section>"
+        '<details class="numbers"><summary>The same as a table</summary>'
+        f"{table}</details></section>"
     )
 
 
@@ -241,25 +240,23 @@ def card(
         if photograph.label >= 0
         else "Its true class is unknown: maps show the class predicted without a shift."
     )
-    maps = "".join(
-        f'<figure class="map"><figcaption>{escape(_legend(series[at], series))}'
-        f"<small>class changes at {answers.changes:.0%} of the steps</small></figcaption>"
-        '<div class="frame"><canvas class="cells"></canvas></div></figure>'
-        for at, answers in photograph.answers.items()
-    )
+    names = legends(series)
+    groups: dict[str, list[str]] = {}
+    for at, answers in photograph.answers.items():
+        groups.setdefault(series[at].name, []).append(
+            f'<figure class="map"><figcaption>{escape(names[at])}'
+            f"<small>class changes at {100 * answers.changes:.0f} % of the steps</small>"
+            '</figcaption><div class="frame"><canvas class="cells"></canvas></div></figure>'
+        )
+    maps = "".join(f'<div class="group">{"".join(own)}</div>' for own in groups.values())
     return (
         f'<article class="photograph" aria-labelledby="photograph-{number}">'
         f'<h3 id="photograph-{number}">{escape(photograph.name)}</h3><p>{truth}</p>'
         '<div class="stage"><div class="viewer"><canvas class="picture" role="img"></canvas>'
-        '<p class="where"></p><ul class="found"></ul></div>'
-        f'<div class="maps">{maps}</div></div><div class="key"></div>'
+        '<div class="readout"><p class="where"></p><ul class="found"></ul></div></div>'
+        f'<div class="maps"><div class="key"></div>{maps}</div></div>'
         f'<script type="application/json">{as_json(data)}</script></article>'
     )
-
-
-def _legend(one: Series, series: Sequence[Series]) -> str:
-    """What tells a series from the others."""
-    return legends(series)[list(series).index(one)]
 
 
 def legends(series: Sequence[Series]) -> list[str]:
@@ -269,7 +266,7 @@ def legends(series: Sequence[Series]) -> list[str]:
         return [one.title for one in series]
     if len(runs) == 1:
         return [one.name for one in series]
-    return [f"{one.title}, {one.name}" for one in series]
+    return [one.label for one in series]
 
 
 def class_names(
@@ -310,7 +307,7 @@ def _of_sweep(one: Series) -> str:
     how = [
         one.sweep.protocol,
         one.sweep.border and f"border {one.sweep.border}",
-        one.sweep.fill is not None and f"fill {one.sweep.fill}",
+        None if one.sweep.fill is None else f"fill {one.sweep.fill}",
         one.sweep.interpolation and f"interpolation {one.sweep.interpolation}",
         f"windows of {height} x {width} pixels",
         f"digest {one.sweep.digest[:16]}",

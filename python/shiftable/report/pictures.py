@@ -118,7 +118,7 @@ def _encoded(canvas: Tensor) -> tuple[bytes, str]:
         canvas = (canvas * (1 if bright else 255)).round().clamp(0, 255).to(torch.uint8)
     pixels = canvas.permute(1, 2, 0).contiguous().cpu().numpy()
     photo = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    exact = _saved(photo, "PNG", optimize=True)
+    exact = _saved(photo, "PNG")
     if len(exact) <= _LOSSLESS:
         return exact, "image/png"
     lossy = _saved(photo, "WEBP", quality=_QUALITY, method=4)

@@ -2,9 +2,9 @@
 // Nothing is fetched: answers and pictures stand in the page, and wait there until they come into view.
 "use strict";
 (() => {
-  const VIRIDIS = colours(
+  const VIRIDIS = colours( // perceptually uniform, also where colours are not told apart
     "#440154 #48186a #472d7b #424086 #3b528b #33638d #2c728e #26828e #21918c #1fa088 #28ae80 " +
-    "#3fbc73 #5ec962 #84d44b #addc30 #d8e219 #fde725".split(" ").join(" "));
+    "#3fbc73 #5ec962 #84d44b #addc30 #d8e219 #fde725");
   const page = JSON.parse(document.getElementById("page-data").textContent);
   const palette = colours(page.colours.join(" "));
   const said = document.getElementById("said");
@@ -95,7 +95,7 @@
     // Shows one shift: its picture, and the answers of every map that has it.
     async show(map, cell, aloud = false) {
       this.active = [map, cell];
-      const twins = this.maps.filter((other) => other.series.digest === map.series.digest);
+      const twins = this.maps.filter((other) => other.series.plan === map.series.plan);
       for (const other of this.maps) other.mark(other === map ? "here" : "also", twins.includes(other) ? cell : -1);
       const place = map.place(cell);
       this.where.textContent = place;
@@ -266,6 +266,16 @@
     }
   }, { rootMargin: "400px" });
   for (const article of articles) seen.observe(article);
+  // The others when there is nothing else to do, so that a printed page has all pictures.
+  const idle = window.requestIdleCallback ?? ((task) => setTimeout(task, 50));
+  const rest = [...articles];
+  const next = () => {
+    const article = rest.shift();
+    if (!article) return;
+    make(article);
+    idle(next);
+  };
+  addEventListener("load", () => idle(next));
 
   for (const radio of document.querySelectorAll("[name=mode]")) {
     radio.addEventListener("change", () => {
@@ -276,9 +286,9 @@
   document.getElementById("scheme").addEventListener("change", ({ target }) => {
     document.documentElement.dataset.scheme = target.value;
   });
-  // Paper has no view to come into, and its details are open.
+  // What numbers mean is open on paper.
   addEventListener("beforeprint", () => {
     articles.forEach(make);
-    for (const one of document.querySelectorAll("details")) one.open = true;
+    for (const one of document.querySelectorAll("details:not(.numbers)")) one.open = true;
   });
 })();

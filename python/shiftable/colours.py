@@ -34,7 +34,7 @@ def readable(colour: str, background: str, least: float = 3) -> str:
 
     Examples:
         >>> readable("#0072b2", "#ffffff"), readable("#f0e442", "#ffffff")
-        ('#0072b2', '#a89f2e')
+        ('#0072b2', '#9e962c')
     """
     end = 0 if _luminance(background) > 0.18 else 255
     own = _channels(colour)

@@ -69,16 +69,12 @@ def write_report(
     named = _class_names(series) if classes is None else classes
     plans = [one.sweep.plan for one in series]
     layouts = {at: layout(one.sweep.plan) for at, one in enumerate(series) if one.mapped}
+    data = [_card_data(photograph, series, layouts, loaded, named) for photograph in shown]
     cards = [
-        page.card(
-            number,
-            photograph,
-            series,
-            named,
-            _card_data(photograph, series, layouts, loaded, named),
-        )
-        for number, photograph in enumerate(shown)
+        page.card(number, photograph, series, named, own)
+        for number, (photograph, own) in enumerate(zip(shown, data, strict=True))
     ]
+    lossy = any(one["url"].startswith("data:image/webp") for own in data for one in own["pictures"])
     text = page.assemble(
         title=title or _listed(dict.fromkeys(one.title for one in series)),
         lede="How much the answers of a network change as a photograph moves by pixels.",
@@ -86,7 +82,7 @@ def write_report(
             page.summary(series, summaries, table.had(summaries)),
             page.differences(_differences(series)),
             page.curves(distances),
-            page.photographs(cards, [*notes, *_remarks(series, len(cards), pictures)]),
+            page.photographs(cards, [*notes, *_remarks(series, len(cards), pictures, lossy)]),
             page.provenance(series),
         ],
         data={
@@ -191,7 +187,7 @@ def _loaded(
     return loaded, notes
 
 
-def _remarks(series: Sequence[Series], cards: int, pictures: bool) -> list[str]:
+def _remarks(series: Sequence[Series], cards: int, pictures: bool, lossy: bool) -> list[str]:
     """What a reader of the maps has to know."""
     remarks = []
     unmapped = [one.label for one in series if not one.mapped]
@@ -210,6 +206,8 @@ def _remarks(series: Sequence[Series], cards: int, pictures: bool) -> list[str]:
     if cards and any(one.mapped and len(set(one.sweep.plan.growth)) > 1 and any(one.sweep.plan.reach)
                      for one in series):  # fmt: skip
         remarks.append("Maps over shifts are at the photograph's own size.")
+    if lossy:
+        remarks.append("Pictures are compressed for this page, with small losses.")
     return remarks
 
 

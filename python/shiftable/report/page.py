@@ -85,7 +85,7 @@ def summary(
     head = _head("run", "sweep", *(METRICS[name].title for name in names))
     rows = []
     for one, own in zip(series, found, strict=True):
-        size = f"{len(one.stored)} photographs, {len(one.sweep.plan)} shifts"
+        size = f"{len(one.stored)}&nbsp;photographs, {len(one.sweep.plan)}&nbsp;shifts"
         network = escape(str(one.run.manifest["model"]["name"]))
         cells = "".join(f"<td>{_value(own[name], METRICS[name].share)}</td>" for name in names)
         rows.append(
@@ -214,7 +214,7 @@ def photographs(cards: Sequence[str], notes: Sequence[str]) -> str:
         '<section aria-labelledby="photographs"><h2 id="photographs">Photographs</h2>'
         "<p>The most unstable first. Every cell is one shift of the photograph: point at it, or "
         "move there by keys, to see what the network saw and answered.</p>"
-        f"{said}"
+        f"{said}<noscript><p>Maps and pictures are drawn by JavaScript, which is off.</p></noscript>"
         '<fieldset class="modes"><legend>Colour of the cells</legend>'
         '<label><input type="radio" name="mode" value="probability" checked autocomplete="off"> '
         "probability of the true class</label>"
@@ -238,7 +238,7 @@ def card(
     truth = (
         f"True class: <b>{escape(name_of(photograph.label, classes))}</b>."
         if photograph.label >= 0
-        else "Its true class is unknown: maps show the class predicted without a shift."
+        else "Its true class is unknown: maps show the probability of the class predicted without a shift."
     )
     names = legends(series)
     groups: dict[str, list[str]] = {}

@@ -237,10 +237,10 @@
       element("small", "", this.series.name, item);
       const mark = truth < 0 ? "" : right ? "\u2713 " : "\u2717 ";
       element("b", truth < 0 ? "" : right ? "right" : "wrong", mark + classes[this.classes[cell]], item);
-      item.append(` ${share(this.probability[cell])}`);
+      item.append(` P = ${share(this.probability[cell])}`);
       if (this.classes[cell] !== this.data.subject) {
-        const subject = `${classes[this.data.subject]}${truth < 0 ? " (unshifted)" : " (true class)"}`;
-        element("small", "", `${subject} ${share(this.subject[cell])}`, item);
+        const subject = `${truth < 0 ? "unshifted class" : "true class"} ${classes[this.data.subject]}`;
+        element("small", "", `${subject}: P = ${share(this.subject[cell])}`, item);
       }
       return item;
     }

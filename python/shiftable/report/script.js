@@ -83,12 +83,13 @@
     bar() {
       const bar = element("div", "bar");
       const known = this.data.truth >= 0;
-      bar.append(`P(${known ? this.data.classes[this.data.truth] : "class predicted without a shift"})`, " 0");
-      const strip = element("canvas", "", undefined, bar);
+      bar.append(`P(${known ? this.data.classes[this.data.truth] : "class predicted without a shift"})`);
+      const scale = element("span", "whole", "0", bar);
+      const strip = element("canvas", "", undefined, scale);
       strip.setAttribute("role", "img");
       strip.setAttribute("aria-label", "Colours from 0, dark violet, to 1, yellow");
       paint(strip, 64, 1, (at) => viridis(at / 63));
-      bar.append("1");
+      scale.append("1");
       return bar;
     }
 
@@ -237,10 +238,12 @@
       element("small", "", this.series.name, item);
       const mark = truth < 0 ? "" : right ? "\u2713 " : "\u2717 ";
       element("b", truth < 0 ? "" : right ? "right" : "wrong", mark + classes[this.classes[cell]], item);
-      item.append(` P = ${share(this.probability[cell])}`);
+      item.append(" ");
+      element("span", "whole", `P = ${share(this.probability[cell])}`, item);
       if (this.classes[cell] !== this.data.subject) {
         const subject = `${truth < 0 ? "unshifted class" : "true class"} ${classes[this.data.subject]}`;
-        element("small", "", `${subject}: P = ${share(this.subject[cell])}`, item);
+        const small = element("small", "", `${subject}: `, item);
+        element("span", "whole", `P = ${share(this.subject[cell])}`, small);
       }
       return item;
     }

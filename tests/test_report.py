@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
@@ -278,6 +279,24 @@ def test_missing_photographs_are_told_and_the_page_is_made(run, place):
     done = run("report", "run", "--out", "page.html", "--no-pictures")
     assert (done.returncode, done.stderr) == (0, "")
     assert "left out, as was asked for" in (place / "page.html").read_text()
+
+
+def test_a_run_does_not_say_what_code_is_run(run, place):
+    column(place, "p.png", 3)
+    (place / "own.py").write_text(
+        "from pathlib import Path\nfrom PIL import Image\n"
+        "Path('was-run').touch()\nphotos = [(Image.open('p.png'), 1)]\n"
+    )
+    assert run(*options(images="own:photos", labels=None), "--no-figures").returncode == 0
+    (place / "was-run").unlink()
+    sys.modules.pop("own")
+    done = run("report", "run", "--out", "page.html")
+    assert "its photographs are of own:photos, whose code is run only" in done.stderr
+    assert not (place / "was-run").exists()
+    done = run("report", "run", "--out", "page.html", "--images", "own:photos")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (place / "was-run").exists()
+    assert "data:image/png" in (place / "page.html").read_text()
 
 
 def test_other_photographs_are_refused(run, place):

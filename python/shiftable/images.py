@@ -383,6 +383,17 @@ def described(source: Sequence[str | Path], labels: str | None) -> dict[str, Any
 _CODE = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")  # package.module:attribute
 
 
+def is_code(source: str | Path) -> bool:
+    """Whether loading a source runs a user's module.
+
+    Examples:
+        >>> is_code("package.module:dataset"), is_code("photos"), is_code("demo:photographs")
+        (True, False, False)
+    """
+    named = str(source).startswith("demo:") or Path(source).exists()
+    return not named and _CODE.fullmatch(str(source)) is not None
+
+
 def _find(given: Sequence[str | Path], size: tuple[int, int] | None) -> Photographs:
     code = [_CODE.fullmatch(str(source)) for source in given if not Path(source).exists()]
     if given in (["demo:photographs"], ["demo:all-photographs"]):

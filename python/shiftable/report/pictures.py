@@ -66,6 +66,11 @@ def photographs_of(
     where = list(given) or series.run.manifest.get("sources", {}).get("images", [])
     if not where:
         raise MissingError(f"{series.run.path} does not say where its photographs are")
+    if not given and any(map(images.is_code, where)):  # a run may be anybody's
+        raise MissingError(
+            f"{series.run.path}: its photographs are of {', '.join(where)}, whose code is run only "
+            "where it is asked for"
+        )
     size = None if entry["size"] is None else (int(entry["size"][0]), int(entry["size"][1]))
     try:
         found = images.load(where, size=size).with_labels(labels)

@@ -63,7 +63,8 @@ def photographs_of(
         ValueError: if they cannot be loaded, or are others.
     """
     entry = series.stored.entry["images"]
-    where = list(given) or series.run.manifest.get("sources", {}).get("images", [])
+    told = series.run.manifest.get("sources", {}).get("images", [])
+    where = [str(source) for source in given or told]
     if not where:
         raise MissingError(f"{series.run.path} does not say where its photographs are")
     if not given and any(map(images.is_code, where)):  # a run may be anybody's
@@ -81,7 +82,7 @@ def photographs_of(
         raise MissingError(f"{series.run.path}: {error}") from error
     if not same:
         raise ValueError(
-            f"{', '.join(map(str, where))}: not the photographs that {series.run.path} "
+            f"{', '.join(where)}: not the photographs that {series.run.path} "
             f"({series.name}) is of, by their names, number and bytes; name those by "
             "--images, or leave them out by --no-pictures"
         )

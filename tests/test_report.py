@@ -111,7 +111,7 @@ def test_the_tables(runs):
     assert "<td>72.2 % <small>[72.2, 72.2]</small></td>" in text
     assert "<td><strong>+72.2 %</strong> <small>[+72.2, +72.2]</small></td>" in text
     assert "class changes at 72 % of the steps" in text
-    assert "columns \N{MINUS SIGN} rows" in text
+    assert '>columns</span> \N{MINUS SIGN} <span class="whole">rows<' in text
     assert "<title>columns and rows</title>" in text
 
 

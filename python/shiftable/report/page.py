@@ -30,6 +30,7 @@ _MEANINGS = {
     "accuracy": "share of all shifts at which the true class is predicted",
     "worst_case": "share of photographs whose true class is predicted at every shift",
 }
+_LONG = 24  # letters of a name that may be broken
 _MINUS = "\N{MINUS SIGN}"
 _DISTANCE = "distance of the shift, max(|dy|, |dx|) (pixels)"
 
@@ -89,7 +90,7 @@ def summary(
         network = escape(str(one.run.manifest["model"]["name"]))
         cells = "".join(f"<td>{_value(own[name], METRICS[name].share)}</td>" for name in names)
         rows.append(
-            f'<tr><th scope="row">{escape(one.title)}<small>{network}</small></th>'
+            f'<tr><th scope="row">{_named(one.title)}<small>{network}</small></th>'
             f'<td class="text">{escape(one.name)}<small>{size}</small></td>{cells}</tr>'
         )
     meanings = "".join(
@@ -118,7 +119,7 @@ def differences(found: Sequence[Difference]) -> str:
             for name in names
         )
         rows.append(
-            f'<tr><th scope="row">{escape(run)} {_MINUS} {escape(other)}</th>'
+            f'<tr><th scope="row">{_named(run)} {_MINUS} {_named(other)}</th>'
             f'<td class="text">{escape(sweep)}</td>{cells}</tr>'
         )
     return (
@@ -129,6 +130,11 @@ def differences(found: Sequence[Difference]) -> str:
         + '<p class="note">Both runs are resampled together, photograph by photograph. Shares '
         "differ by percentage points. In bold where the interval leaves 0 out.</p></section>"
     )
+
+
+def _named(name: str) -> str:
+    """A name that stays on one line, unless it is long."""
+    return escape(name) if len(name) > _LONG else f'<span class="whole">{escape(name)}</span>'
 
 
 def _head(*names: str) -> str:
@@ -180,7 +186,7 @@ def curves(found: Mapping[str, Mapping[int, AtDistance]]) -> str:
         for at, own in by.items():
             cells = [_value(one, True) for one in (own.changed, own.within)]
             rows.append(
-                f'<tr><th scope="row">{escape(name)}</th><td>{at}</td>'
+                f'<tr><th scope="row">{_named(name)}</th><td>{at}</td>'
                 f"<td>{cells[0]}</td><td>{cells[1]}</td></tr>"
             )
     table = _scrolled(

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from shiftable.figures.style import COLOURS, plain, save
+from shiftable.colours import COLOURS
+from shiftable.figures.style import plain, save
 from shiftable.intervals import Estimate
 from shiftable.placement.objects import Numbers
 from shiftable.placement.summary import COVER, Histograms, Placement

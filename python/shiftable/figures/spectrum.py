@@ -11,7 +11,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from shiftable.figures.style import COLOURS, MARKERS, plain, save
+from shiftable.colours import COLOURS
+from shiftable.figures.style import MARKERS, plain, save
 from shiftable.spectrum import Downsampled, energy_spectrum, log_magnitude, radial_average
 
 _COLUMNS = 5

@@ -2,6 +2,7 @@
 # when what it was made from changes.
 PYTHON ?= python3
 RUN ?=
+WORKERS ?= 2
 BIN := .venv/bin
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
 CHECKED := python tests benchmarks setup.py
@@ -17,8 +18,9 @@ demo: .venv/.built .venv/.demo
 	$(BIN)/shiftable sweep --model demo:efficientnet-lite0 --images demo:photographs \
 	  --protocol embed --protocol crop --shifts grid:7 --out "$$run"
 
+# Several processes, each file of tests in one of them: what it builds is built once.
 test: .venv/.built .venv/.tests lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 lint: .venv/.built .venv/.tests
 	$(BIN)/ruff check --quiet $(CHECKED)

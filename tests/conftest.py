@@ -67,9 +67,26 @@ def run(place, monkeypatch, capsys):
     return call
 
 
-def pytest_terminal_summary(terminalreporter):
-    """Shows what nvcc made of the commonest kernels, where a test has read it."""
+_CUDA_CODE = []  # lines of a table
+
+
+def pytest_sessionfinish(session):
+    """Keeps what nvcc made of the commonest kernels, where a test has read it."""
     if cuda_code.kernels_built.cache_info().currsize:
+        _CUDA_CODE.extend(cuda_code.table(cuda_code.headline()))
+        if hasattr(session.config, "workeroutput"):  # one of several processes
+            session.config.workeroutput["cuda_code"] = _CUDA_CODE
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Takes over what another process kept."""
+    _CUDA_CODE.extend(getattr(node, "workeroutput", {}).get("cuda_code", []))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Shows it."""
+    if _CUDA_CODE:
         terminalreporter.section("CUDA code (all of it: python -m tests.cuda_code)")
-        for line in cuda_code.table(cuda_code.headline()):
+        for line in _CUDA_CODE:
             terminalreporter.line(line)

@@ -436,3 +436,41 @@ def test_command_tells_mistakes_in_a_line(layers, arguments, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+class PaddedConv(nn.Conv2d):
+    """As EfficientNet-Lite0's: a convolution with a padding within."""
+
+    def __init__(self):
+        super().__init__(3, 4, 3, 2)
+        self.pad = nn.ZeroPad2d(1)
+
+    def forward(self, x):
+        return super().forward(self.pad(x))
+
+
+class Block(nn.Module):
+    """With a parameter of its own: no layer, its convolution is one."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+        self.conv = PaddedConv()
+
+    def forward(self, x):
+        return self.gain * self.conv(x)
+
+
+def test_no_layer_is_within_another():
+    """Or it would count twice in the Lie derivative, and in what is left for the rest."""
+    net = nn.Sequential(Block(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double().eval()
+    for blurred in (False, True):
+        if blurred:
+            shiftable.antialias(net, torch.rand(1, 3, 16, 16).double())
+        found = lie_by_layer(net, [torch.rand(3, 16, 16).double()], (16, 16), probes=2)
+        names = {layer.name.split(" ")[0] for layer in found.layers}
+        assert names <= {"0.conv", "1"}
+        assert found.rest[0] < 1e-12 < found.whole[0]
+    explained = explain(net, [torch.rand(3, 32, 32).double()], (16, 16))
+    shares = {row["name"]: row["aliasing_share"] for row in rows(explained)}
+    assert any(share is not None for share in shares.values())

@@ -7,7 +7,7 @@ from shiftable.figures.lines import Panel, lines_figure
 from shiftable.intervals import Estimate
 from shiftable.layers import Explained
 from shiftable.layers.equivariance import Layer
-from shiftable.layers.found import Found
+from shiftable.layers.explained import operations_by_layer
 
 
 def depth_figure(networks: Mapping[str, Explained], path: Path, *, title: str = "") -> None:
@@ -67,13 +67,12 @@ def _points(layers: Sequence[Layer], value: object) -> list[tuple[float, Estimat
 
 def _shares(one: Explained) -> list[tuple[float, Estimate]]:
     """Of the operations that are layers, a point each."""
-    depths = {(layer.name, layer.call): layer for layer in one.own}
+    operations = operations_by_layer(one)
     found = []
-    for operation in one.operations:
-        layer: Found | None = depths.get((operation.name, operation.call))
-        share = operation.aliasing_share
-        if layer is not None and share is not None:
-            found.append((float(layer.depth), Estimate(share, None, None, 0)))
+    for layer in one.own:
+        operation = operations.get((layer.name, layer.call))
+        if operation is not None and operation.aliasing_share is not None:
+            found.append((layer.depth, Estimate(operation.aliasing_share, None, None, 0)))
     return sorted(found, key=lambda point: point[0])
 
 

@@ -93,8 +93,8 @@ def layer_equivariance(
         progress: called with the number of images just done.
 
     Returns:
-        The layers, in the order of the forward pass: calls of modules that have parameters of their
-        own, or none within, that read a map and write one of more than one pixel. Left out are maps
+        The layers, in the order of the forward pass: calls of convolutions, norms, and modules that
+        have none within, that read a map and write one of more than one pixel. Left out are maps
         whose pixels are no whole number of the input's, and with `circular` those that do not wrap
         around.
 

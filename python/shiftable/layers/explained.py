@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from shiftable.convert import StridedOperation, strided_operations
 from shiftable.layers.equivariance import Layer, layer_equivariance
-from shiftable.layers.found import find_layers
+from shiftable.layers.found import enclosing, find_layers
 from shiftable.layers.lie import LieByLayer, lie_by_layer
 from shiftable.layers.windows import Colour, windows
 
@@ -99,11 +99,11 @@ def rows(found: Explained) -> list[dict[str, Any]]:
     """
     lie = {} if found.lie is None else {(one.name, one.call): one for one in found.lie.layers}
     circular = {(one.name, one.call): one for one in found.circular}
-    operations = {(one.name, one.call): one for one in found.operations}
+    operations = operations_by_layer(found)
     listed = []
     for layer in found.own:
         key = layer.name, layer.call
-        wrapped, operation = circular.get(key), operations.pop(key, None)
+        wrapped, operation = circular.get(key), operations.get(key)
         listed.append(
             {
                 **_about(layer),
@@ -118,6 +118,15 @@ def rows(found: Explained) -> list[dict[str, Any]]:
             }
         )
     return listed
+
+
+def operations_by_layer(found: Explained) -> dict[tuple[str, int], StridedOperation]:
+    """The operations that lower resolution, by the name and call of the layer that each is in."""
+    names = {layer.name for layer in found.own}
+    return {
+        (one.name if one.name in names else enclosing(one.name, names) or one.name, one.call): one
+        for one in found.operations
+    }
 
 
 def _about(layer: Layer) -> dict[str, Any]:

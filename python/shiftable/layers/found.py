@@ -1,15 +1,19 @@
 """The layers of a network, found by running it: how deep each is, and how many pixels a step of its map is."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 from shiftable.convert.operations import describe
-from shiftable.convert.placement import blurs
+from shiftable.convert.placement import BLUR, blurs
 from shiftable.convert.trace import Step, Trace, aten, trace
 from shiftable.nn import IdealDownsample2d
 
 _DEEPER = (aten.convolution, aten.addmm, aten.mm, aten.linear)
+_WHOLE = (_ConvNd, _NormBase)  # layers whatever is within: a padding, an activation
 _RAISING = (
     aten.upsample_nearest2d, aten._upsample_nearest_exact2d, aten.upsample_bilinear2d,
     aten.upsample_bicubic2d, aten._upsample_bilinear2d_aa, aten._upsample_bicubic2d_aa,
@@ -19,7 +23,7 @@ _RAISING = (
 
 @dataclass(frozen=True)
 class Found:
-    """A layer: one call of a module that has parameters of its own, or none within.
+    """A layer: one call of a convolution or norm, or of a module that has none within.
 
     Args:
         name: of the module.
@@ -82,19 +86,29 @@ def find_layers(model: nn.Module, window: Tensor) -> list[Found]:
 
 
 def layer_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules that may be layers, by name; the blurs that are hooks among them."""
+    """The modules that may be layers, by name; none is within another.
+
+    The blurs that are hooks are among them.
+    """
     hooked = blurs(model)
     every = {
         name: module
         for name, module in model.named_modules()
-        if not [*module.children()] or [*module.parameters(recurse=False)]
+        if isinstance(module, _WHOLE) or not [*module.children()]
     }
     for module in model.modules():
         for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
             blur = getattr(hook, "blur", None)
             if isinstance(blur, nn.Module) and id(blur) in hooked:
                 every[hooked[id(blur)]] = blur
-    return every
+    return {name: module for name, module in every.items() if enclosing(name, every) is None}
+
+
+def enclosing(name: str, layers: Container[str]) -> str | None:
+    """The layer that a module is within; a hook of a module runs around it, not within."""
+    parts = name.removesuffix(BLUR).strip().split(".")
+    above = (".".join(parts[:end]) for end in range(1, len(parts)))
+    return next((outer for outer in above if outer in layers), None)
 
 
 def _known_strides(

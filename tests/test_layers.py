@@ -12,6 +12,7 @@ from shiftable.layers import (
     explain,
     layer_equivariance,
     lie_by_layer,
+    rows,
     total_stride,
 )
 from shiftable.layers.found import find_layers

@@ -475,3 +475,22 @@ def test_no_layer_is_within_another():
     explained = explain(net, [torch.rand(3, 32, 32).double()], (16, 16))
     shares = {row["name"]: row["aliasing_share"] for row in rows(explained)}
     assert any(share is not None for share in shares.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_dtypes(dtype):
+    net, images = ready(Residual()), list((torch.rand(1, 3, 40, 40) * 255).byte())
+    found = {}
+    for kind in (torch.float32, dtype):
+        found[kind] = explain(net.to(kind), images, (32, 32), probes=4, scale=1 / 255)
+    for one, two in zip(*(rows(f) for f in found.values()), strict=True):
+        assert two["aliasing"]["value"] == pytest.approx(one["aliasing"]["value"], rel=0.1)
+        assert two["lie"]["value"] == pytest.approx(one["lie"]["value"], rel=0.5, abs=1e-3)
+
+
+def test_cpu_and_cuda_agree(cuda):
+    net, images = ready(Residual()), list(torch.rand(2, 3, 40, 40))
+    cpu = rows(explain(net, images, (32, 32), probes=2))
+    for one, two in zip(cpu, rows(explain(net.to(cuda), images, (32, 32), probes=2)), strict=True):
+        for what in ("aliasing", "both", "lie"):
+            assert two[what]["value"] == pytest.approx(one[what]["value"], rel=1e-2, abs=1e-5)

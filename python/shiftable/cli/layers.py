@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from shiftable import arguments, images, intervals, layers, models
 from shiftable.allocator import tune_allocator
-from shiftable.cli.options import IMAGES_HELP
+from shiftable.cli.options import IMAGES_HELP, refuse_device
 from shiftable.convert.report import aligned, by_axis
 from shiftable.intervals import Estimate
 from shiftable.layers import Explained
@@ -67,6 +67,7 @@ _NOTE = (
     type=click.Path(path_type=Path, dir_okay=False),
     help="A picture, a .png or .svg: all networks against depth.",
 )
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--json", "as_json", is_flag=True, help="For machines, with every layer.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def layers_command(
@@ -81,6 +82,7 @@ def layers_command(
     mean: Any,
     std: Any,
     out: Path | None,
+    device: str,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -93,6 +95,7 @@ def layers_command(
         raise ValueError(f"expected --out with a name that ends in .png or .svg, got {out}")
     if len(set(names)) != len(names):
         raise ValueError(f"expected distinct networks, got {', '.join(names)}")
+    refuse_device(device)
     tune_allocator()
     found: dict[str, Explained] = {}
     shown = 0
@@ -100,6 +103,7 @@ def layers_command(
         network = models.load(name, size=size, mean=mean, std=std)
         if not isinstance(network.model, nn.Module):
             raise ValueError(f"{name}: expected a torch.nn.Module, got a function")
+        network.model.to(device)
         try:
             found[name], shown = _explained(network, sources, count, phases, lie, probes, quiet)
         except ValueError as error:

@@ -79,7 +79,8 @@ def layer_equivariance(
     together separate borders from aliasing.
 
     Args:
-        model: any network of maps `(N, C, H, W)`; put in eval mode meanwhile, else left as it is.
+        model: any network of maps `(N, C, H, W)`, on any device and in any floating dtype; put in
+            eval mode meanwhile, else left as it is.
         images: N images `(C, H, W)`, uint8 or floating; larger than `size` by the network's total
             stride at least (32 pixels for most), for `own`.
         size: (h, w) of the network's input, pixels. For `circular` the nearest multiple of the
@@ -129,7 +130,7 @@ def layer_equivariance(
 
         def moved(axis: int, by: int, part: Sequence[Tensor] = part) -> Tensor:
             both = (by, 0) if axis == 0 else (0, by)
-            return windows(part, shown, padding, both, room, **pixels)
+            return windows(model, part, shown, padding, both, room, **pixels)
 
         for number, errors in enumerate(_errors(model, layers, moved, moves, phases, padding)):
             found[number].append(errors)
@@ -159,7 +160,7 @@ def _layers(
     pixels: dict[str, Any],
 ) -> tuple[list[Found], tuple[int, int]]:
     """The layers to measure, and the size of the windows to do it with."""
-    layers = _maps(find_layers(model, windows([image], size, "circular", **pixels)))
+    layers = _maps(find_layers(model, windows(model, [image], size, "circular", **pixels)))
     if not layers:
         raise ValueError("layer_equivariance: expected a network of modules with maps, found none")
     if padding == "own":
@@ -167,7 +168,7 @@ def _layers(
     total = _total(layers)
     height, width = (max(1, round(n / t)) * t for n, t in zip(size, total, strict=True))
     with CircularPadding():
-        found = find_layers(model, windows([image], (height, width), "circular", **pixels))
+        found = find_layers(model, windows(model, [image], (height, width), "circular", **pixels))
     wrapped = [
         layer
         for layer in _maps(found)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftable.convert import StridedOperation, strided_operations
+from shiftable.engine import device_of, dtype_of
 from shiftable.layers.equivariance import Layer, layer_equivariance
 from shiftable.layers.found import enclosing, find_layers
 from shiftable.layers.lie import LieByLayer, lie_by_layer
@@ -68,7 +69,7 @@ def explain(
         layer_equivariance(model, images, size, padding=padding, phases=phases, **how)
         for padding in ("own", "circular")
     )
-    operations = strided_operations(model, windows(images, size, **pixels))
+    operations = strided_operations(model, windows(model, images, size, **pixels))
     lie = None if probes is None else lie_by_layer(model, images, size, probes=probes, **how)
     return Explained(own, circular, operations, lie)
 
@@ -87,7 +88,8 @@ def total_stride(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
         >>> total_stride(torch.nn.Sequential(torch.nn.Conv2d(3, 1, 3, 2), torch.nn.MaxPool2d(2)), (9, 9))
         (4, 4)
     """
-    layers = find_layers(model, torch.zeros(1, 3, *size))
+    place, dtype = device_of(model), dtype_of(model)
+    layers = find_layers(model, torch.zeros(1, 3, *size, device=place, dtype=dtype))
     vertical, horizontal = (lcm(*(one.stride[axis] for one in layers)) for axis in (0, 1))
     return vertical, horizontal
 

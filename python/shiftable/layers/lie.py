@@ -113,7 +113,7 @@ def lie_by_layer(
     draw = torch.Generator().manual_seed(seed)
     for first in range(0, len(images), batch):
         part = [images[n] for n in range(first, min(first + batch, len(images)))]
-        window = windows(part, size, scale=scale, bias=bias)
+        window = windows(model, part, size, scale=scale, bias=bias)
         layers = layers or find_layers(model, window[:1])
         found.append(_contributions(model, layers, window, axis, probes, draw))
         if progress is not None:
@@ -260,11 +260,12 @@ def _derivative(maps: Tensor, axis: Axis, stride: int) -> Tensor:
     """How fast maps (N, C, H, W) change as content moves right or down by an image's pixel."""
     dim = -1 if axis == "horizontal" else -2
     size = maps.shape[dim]
-    both = torch.cat([maps, maps.flip(dim)], dim)  # of even size, so a limit of Nyquist is there
+    exact = maps if maps.dtype == torch.float64 else maps.float()
+    both = torch.cat([exact, exact.flip(dim)], dim)  # of even size, so a limit of Nyquist is there
     frequency = torch.fft.rfftfreq(2 * size, dtype=torch.float64, device=maps.device)
     frequency[-1] = 0  # a cosine at the limit of Nyquist is at rest
     turn = -2j * torch.pi * frequency / stride
     spectrum = torch.fft.rfft(both, dim=dim)
     turned = spectrum * turn.to(spectrum.dtype).view([-1, 1] if dim == -2 else [-1])
     changing: Tensor = torch.fft.irfft(turned, 2 * size, dim)
-    return changing.narrow(dim, 0, size)
+    return changing.narrow(dim, 0, size).to(maps.dtype)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from shiftable.engine import device_of, dtype_of
 from shiftable.functional import take_windows
 
 Padding = Literal["own", "circular"]
@@ -13,6 +14,7 @@ Colour = float | Sequence[float]
 
 
 def windows(
+    model: nn.Module,
     images: Sequence[Tensor],
     size: tuple[int, int],
     padding: Padding = "own",
@@ -22,9 +24,12 @@ def windows(
     scale: Colour | None = None,
     bias: Colour | None = None,
 ) -> Tensor:
-    """Returns the middle windows (B, C, h, w), channels_last, of images whose content has moved.
+    """Returns the middle windows (B, C, h, w) of images whose content has moved, for a network.
+
+    They are channels_last, where the network is and in its dtype.
 
     Args:
+        model: the network.
         images: `(C, H, W)` each.
         size: (h, w), pixels.
         padding: `circular` moves the middle around by itself; with `own` it slides over the image.
@@ -54,4 +59,4 @@ def windows(
         at = torch.tensor([[corner[0] - by[0], corner[1] - by[1]]])
         border: Literal["circular", "reflect"] = "circular" if padding == "circular" else "reflect"
         shown.append(take_windows(image[None], at, size, border=border, scale=scale, bias=bias)[0])
-    return torch.cat(shown).contiguous(memory_format=torch.channels_last)
+    return torch.cat(shown).to(device_of(model), dtype_of(model), memory_format=torch.channels_last)

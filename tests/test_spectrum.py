@@ -205,7 +205,11 @@ def test_command_tells_what_aliases(run, stripes, place):
     found = json.loads(done.stdout)
     steps = {step["step"]: step for step in found["steps"]}
     assert tuple(steps) == NAMES
-    assert found["stride"] == 2
+    assert (found["stride"], found["drawn"]) == (2, "fine.png")
+    curve = steps["slice"]["curve"]
+    assert curve == found["original"]
+    loudest = curve["decibels"].index(0)
+    assert curve["frequency"][loudest] == pytest.approx(0.4, abs=0.02)
     assert steps["slice"]["by_image"]["fine.png"] > 0.999
     assert steps["slice"]["by_image"]["coarse.png"] < 1e-3
     assert steps["slice"]["aliasing_share"]["value"] == pytest.approx(0.5, abs=1e-3)

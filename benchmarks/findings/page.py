@@ -493,11 +493,11 @@ def page(found: Found) -> str:
     lines = [
         "# Findings",
         "",
-        "Azulay & Weiss, [Why do deep convolutional networks generalize so poorly to small image transformations?]",
-        "(https://jmlr.org/papers/v20/19-519.html) (JMLR 2019), made nine claims that this project can test: each in a sentence, with the command that tests it,",
-        "the numbers found here, and whether it held. Two small networks with ImageNet weights, photographs that install",
-        "as packages, and networks trained on Fashion-MNIST: what holds here may differ for larger ones. In brackets 95 %",
-        "intervals over images. This page is written from the stored numbers by `python -m benchmarks.findings.page`.",
+        "What Azulay & Weiss ([Why do deep convolutional networks generalize so poorly to small image transformations?](https://jmlr.org/papers/v20/19-519.html),",
+        "JMLR 2019) found, or what follows from it: each claim in a sentence, the command that tests it, the numbers found here, and whether",
+        "it held. Here are two small networks with ImageNet weights, photographs that install as packages, and networks trained on",
+        "Fashion-MNIST: larger ones may differ. In brackets 95 % intervals over images. This page is written from the stored numbers by",
+        "`python -m benchmarks.findings.page`, its verdicts too.",
         "",
         *table(
             ["claim", "held?"],

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import click
+from torch import Tensor
 
 from shiftable import arguments, images, spectrum
 from shiftable.arguments import ImageSize
 from shiftable.convert.report import aligned
 from shiftable.intervals import mean
+from shiftable.spectrum import Downsampled
 from shiftable.table import cell, plain
 
 _SIX = ("max", "convolution")  # with the original: the source's figure
@@ -70,35 +72,42 @@ def spectrum_command(
     photographs = images.load(sources, size=None if size == "original" else size)
     chosen = _SIX if six_panels else tuple(dict.fromkeys(names)) or spectrum.NAMES
     shares: dict[str, list[float]] = {}
-    titles: dict[str, str] = {}
-    for number, pixels in enumerate(photographs):
+    first: list[Downsampled] = []
+    for pixels in photographs:
         image = pixels[None].float() / 255
         steps = [spectrum.downsampled(image, name, stride) for name in chosen]
         for step in steps:
             shares.setdefault(step.name, []).append(step.aliasing_share.item())
-            titles[step.name] = step.title
-        if number == 0 and out is not None:
-            from shiftable.figures.spectrum import spectrum_figure  # matplotlib takes a second
+        first = first or steps
+    image = photographs[0][None].float() / 255
+    if out is not None:
+        from shiftable.figures.spectrum import spectrum_figure  # matplotlib takes a second
 
-            name = photographs.names[0]
-            spectrum_figure(image, steps, out, title=name, curves=not six_panels)
-    found = {name: mean(values) for name, values in shares.items()}
+        spectrum_figure(image, first, out, title=photographs.names[0], curves=not six_panels)
+    found = [(step, mean(shares[step.name])) for step in first]
     if as_json:
-        steps_found = [
+        about = {"stride": stride, "drawn": photographs.names[0], "original": _curve(image)}
+        listed = [
             {
-                "step": name,
-                "title": titles[name],
-                "aliasing_share": plain(found[name]),
-                "by_image": dict(zip(photographs.names, shares[name], strict=True)),
+                "step": step.name,
+                "title": step.title,
+                "aliasing_share": plain(share),
+                "by_image": dict(zip(photographs.names, shares[step.name], strict=True)),
+                "curve": _curve(step.before),
             }
-            for name in found
+            for step, share in found
         ]
-        click.echo(json.dumps({"stride": stride, "steps": steps_found}, indent=1))
+        click.echo(json.dumps({**about, "steps": listed}, indent=1))
         return
-    rows = [(name, titles[name], cell(each, share=True)) for name, each in found.items()]
+    rows = [(step.name, step.title, cell(each, share=True)) for step, each in found]
     click.echo("\n".join(aligned([("step", "", f"aliases at stride {stride}"), *rows])))
-    click.echo(
-        f"[means over {len(photographs)} image{'s' * (len(photographs) > 1)}, with 95 % intervals where there are several]"
-    )
+    told = f"means over {len(photographs)} images, with 95 % intervals over images"
+    click.echo(f"[{told if len(photographs) > 1 else 'of one image'}]")
     if out is not None:
         click.echo(f"drawn to {out}")
+
+
+def _curve(maps: Tensor) -> dict[str, list[float]]:
+    """What the figure draws of the first image: cycles/pixel, and dB below the greatest."""
+    at, energy = spectrum.radial_average(spectrum.energy_spectrum(maps))
+    return {"frequency": at.tolist(), "decibels": spectrum.log_magnitude(energy)[0].tolist()}

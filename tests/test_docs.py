@@ -9,6 +9,7 @@ import shiftable
 import torch
 from click.testing import CliRunner
 from peers import peer
+from shiftable import demo
 from shiftable.cli import shiftable as command
 
 from tests.commands import options
@@ -46,6 +47,20 @@ def test_the_python_of_mending_runs(tmp_path, monkeypatch):
     short = recovery.replace("steps=1000", "steps=1, batch=1, batch_norm=0")
     exec(short.replace('"photos/"', '"demo:photographs"'), {})
     assert (tmp_path / "recovery.pt").exists()
+
+
+def test_the_python_of_explaining_runs(capsys):
+    spectra, layers = code(ROOT / "docs" / "explain.md", "python")
+    names = {"photo.jpg": str(demo.photographs()[0][0]), "photos/": "demo:photographs"}
+    for short, long in names.items():
+        spectra, layers = (text.replace(short, long) for text in (spectra, layers))
+    found = {}
+    exec(spectra, found)
+    assert found["energy"].shape[0] == 1
+    exec(layers.replace("list(photos)", "list(photos)[:1]"), found)
+    assert tuple(found["more"]) == (16, 16)
+    assert len(found["rows"]) == 29
+    assert "conv10 18 (16, 16) Estimate(value=0." in capsys.readouterr().out
 
 
 def test_the_gate_of_the_documents_runs():

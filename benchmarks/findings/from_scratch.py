@@ -18,12 +18,8 @@ measures are over windows of 24 pixels: rolled, and slid over the image's 28 (re
 Stopped, it goes on where it was when it is started with the same --json.
 """
 
-import argparse
-import gzip
-import json
-import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -36,32 +32,32 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from shiftable import Sweep, evaluate, grid, metrics
 from shiftable import nn as ours
-from shiftable.allocator import tune_allocator
 from shiftable.colours import COLOURS
 from shiftable.figures.style import MARKERS, save
-from shiftable.functional import take_windows
 from shiftable.intervals import Estimate, estimate
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from benchmarks.speed.harness import machine
-
-PACKAGE = "dataset-fashion-mnist"
-PLACE = Path("/usr/share/datasets/fashion-mnist")
-SIDE = 24  # of the network's window, in pixels; it is halved three times
-MEAN, DEVIATION = 73.0, 90.0  # of Fashion-MNIST's training pixels, rounded
+from benchmarks.findings import trained
+from benchmarks.findings.fashion_mnist import (
+    DEVIATION,
+    MEAN,
+    PACKAGE,
+    PLACE,  # noqa: F401
+    SIDE,
+    Data,
+    as_input,
+    read,
+    read_idx,  # noqa: F401
+)
+from benchmarks.findings.trained import Recipe, Results, as_table, missing, spread
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Recipe):
     """What all variants have in common."""
 
     widths: tuple[int, ...] = (8, 16, 32, 64)
-    epochs: int = 2
-    batch: int = 128
-    learning_rate: float = 0.1  # the highest, of one cycle
-    weight_decay: float = 5e-4
-    training_images: int = 60_000
     test_images: int = 10_000
     shifted_images: int = 1000  # the first of the test images
     circular_shifts: int = 3  # up to so many pixels
@@ -192,70 +188,14 @@ def network(variant: Variant, widths: tuple[int, ...], seed: int) -> nn.Module:
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
-@dataclass(frozen=True)
-class Data:
-    """Images (N, 1, 28, 28), uint8, and their classes."""
-
-    images: Tensor
-    labels: Tensor
-
-    def first(self, count: int) -> "Data":
-        """Some of them."""
-        return Data(self.images[:count], self.labels[:count])
-
-    @property
-    def middle(self) -> Tensor:
-        """(N, 1, 24, 24): what the network is trained on."""
-        edge = (self.images.shape[-1] - SIDE) // 2
-        return self.images[..., edge : edge + SIDE, edge : edge + SIDE]
-
-    def placed(self, chosen: Tensor, draw: torch.Generator) -> Tensor:
-        """As `middle[chosen]`, but of each image at a random place."""
-        room = self.images.shape[-1] - SIDE + 1
-        corners = torch.randint(room, (len(chosen), 1, 2), generator=draw)
-        return take_windows(self.images[chosen], corners, (SIDE, SIDE))[:, 0]
-
-
-def read_idx(path: Path) -> Tensor:
-    """Reads one of the dataset's files, compressed or not."""
-    packed = path.with_name(path.name + ".gz")
-    raw = gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()
-    axes = raw[3]
-    shape = np.frombuffer(raw, ">i4", axes, 4)
-    return torch.from_numpy(np.frombuffer(raw, np.uint8, -1, 4 + 4 * axes).copy().reshape(shape))
-
-
-def read(place: Path, part: str) -> Data:
-    """Reads `train` or `t10k`."""
-    images = read_idx(place / f"{part}-images-idx3-ubyte")
-    return Data(images[:, None], read_idx(place / f"{part}-labels-idx1-ubyte").long())
-
-
-def as_input(pixels: Tensor) -> Tensor:
-    """What the network takes; `evaluate` does the same by its scale and bias."""
-    return pixels.float().sub_(MEAN).div_(DEVIATION)
-
-
 def train(model: nn.Module, data: Data, settings: Settings, seed: int, placed: bool) -> None:
-    """One cycle of the learning rate, over batches in an order that the seed alone decides."""
-    order, places = (torch.Generator().manual_seed(start) for start in (seed, 1000 + seed))
-    pixels, count = data.middle, len(data.images)
-    optimizer = torch.optim.SGD(
-        model.parameters(), settings.learning_rate, momentum=0.9, nesterov=True,
-        weight_decay=settings.weight_decay,
-    )  # fmt: skip
-    steps = settings.epochs * math.ceil(count / settings.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, steps)
-    model.train()
-    for _ in range(settings.epochs):
-        for chosen in torch.randperm(count, generator=order).split(settings.batch):
-            shown = data.placed(chosen, places) if placed else pixels[chosen]
-            loss = F.cross_entropy(model(as_input(shown)), data.labels[chosen])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-    model.eval()
+    """Trains on the middle of each image, or on windows at places that the seed alone decides."""
+    places, pixels = torch.Generator().manual_seed(1000 + seed), data.middle
+
+    def shown(chosen: Tensor) -> Tensor:
+        return data.placed(chosen, places) if placed else pixels[chosen]
+
+    trained.train(model, data.labels, shown, settings, seed)
 
 
 @torch.inference_mode()
@@ -284,30 +224,22 @@ def measure(model: nn.Module, data: Data, settings: Settings) -> dict[str, Any]:
     return found
 
 
-Results = dict[str, dict[str, Any]]  # by variant and by seed (a string, as JSON has it)
-
-
 def run(
     place: Path, settings: Settings, seeds: int, done: Results, keep: Callable[[], None]
 ) -> None:
     """Trains and measures what is not done yet, seed by seed: a part of a run is even, too."""
-    missing = [
-        (name, seed)
-        for seed in range(seeds)
-        for name in VARIANTS
-        if str(seed) not in done.get(name, {})
-    ]
-    if not missing:
+    left = missing(VARIANTS, seeds, done)
+    if not left:
         return
     training = read(place, "train").first(settings.training_images)
     test = read(place, "t10k").first(settings.test_images)
-    for name, seed in missing:
+    for name, seed in left:
         began = time.process_time()
         model = network(VARIANTS[name], settings.widths, seed)
         train(model, training, settings, seed, VARIANTS[name].placed)
-        trained = time.process_time()
+        half = time.process_time()
         found = measure(model, test, settings)
-        spent = {"training": trained - began, "measuring": time.process_time() - trained}
+        spent = {"training": half - began, "measuring": time.process_time() - half}
         done.setdefault(name, {})[str(seed)] = {**found, "cpu_seconds": spent}
         keep()
         shown = "  ".join(f"{title} {of(found):.2%}" for title, of in COLUMNS.items())
@@ -339,19 +271,6 @@ COMPARED = ("accuracy", "circular consistency", "crop consistency")
 def by_seed(found: dict[str, Any], column: str) -> dict[str, float]:
     """A column's value of every seed."""
     return {seed: COLUMNS[column](found[seed]) for seed in sorted(found, key=int)}
-
-
-def spread(values: Iterable[float], sign: str = "") -> str:
-    """The mean, the least and the greatest, in per cent."""
-    known = list(values)
-    mean, low, high = (f"{100 * v:{sign}.2f}" for v in (fmean(known), min(known), max(known)))
-    return f"{mean} [{low}, {high}]"
-
-
-def as_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of Markdown, the first row its head."""
-    ruled = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return [f"| {' | '.join(row)} |" for row in ruled]
 
 
 def table(results: Results) -> list[str]:
@@ -519,47 +438,15 @@ FOUND: tuple[str, ...] = (
 )
 
 
-def stored(path: Path | None, settings: Settings) -> dict[str, Any]:
-    """What an earlier run with these settings found, or a run's beginning."""
-    plain = json.loads(json.dumps(asdict(settings)))
-    if path is None or not path.exists():
-        return {"machine": machine(), "settings": plain, "results": {}}
-    found: dict[str, Any] = json.loads(path.read_text())
-    if found["settings"] != plain:
-        raise ValueError(f"{path} is of other settings: give another file, or delete it")
-    return found
-
-
-def write(path: Path | None, found: dict[str, Any]) -> None:
-    """All of it or nothing: a reader never sees half a file."""
-    if path is not None:
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(found, indent=1) + "\n")
-        partial.replace(path)
-
-
 def main() -> None:
     """Trains, measures, prints, draws and writes the page."""
-    parser = argparse.ArgumentParser(description="Trains networks that differ in down-sampling.")
-    parser.add_argument("--json", type=Path, help="Where results are kept, and taken up again.")
-    parser.add_argument("--figure", type=Path)
-    parser.add_argument("--page", type=Path)
-    parser.add_argument("--data", type=Path, default=PLACE, help="Fashion-MNIST's idx files.")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="A smoke run, of seconds.")
+    parser = trained.options("Trains networks that differ in down-sampling.")
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    tune_allocator()
     settings = QUICK if given.quick else Settings()
-    try:
-        found = stored(given.json, settings)
-        results = found["results"]
-        run(given.data, settings, given.seeds, results, lambda: write(given.json, found))
-    except FileNotFoundError as error:
-        parser.error(f"no {error.filename}: apt-get install {PACKAGE}, or --data with its files")
-    except ValueError as error:
-        parser.error(str(error))
+    found = trained.resumed(
+        parser, given, settings, lambda done, keep: run(given.data, settings, given.seeds, done, keep)
+    )  # fmt: skip
+    results = found["results"]
     print("\n".join(["", *table(results), "", *order(results)]))
     if given.figure:
         draw(results, given.figure)

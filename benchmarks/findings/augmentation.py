@@ -18,244 +18,358 @@ places kept` has a weight for every place of the last map instead.
 Stopped, it goes on where it was when it is started with the same --json.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from shiftable import Sweep, evaluate, metrics
-from shiftable import nn as ours
+from matplotlib.lines import Line2D
 from shiftable.figures.style import COLOURS, MARKERS, save
-from shiftable.functional import take_windows
-from shiftable.intervals import Estimate, Terms, difference, estimate
-from shiftable.outcome import PER_SHIFT, Outcome
-from shiftable.plan import ListedPlan, listed
-from torch import Tensor, nn
 
 from benchmarks.findings import trained
-from benchmarks.findings.fashion_mnist import DEVIATION, IMAGE, MEAN, PACKAGE, Data, read
-from benchmarks.findings.trained import Recipe, Results, as_table, missing, spread
-
-STRIDE = 8  # of the networks: three times two
+from benchmarks.findings.augmentation_run import (
+    PARTS,
+    QUICK,
+    STRIDE,
+    VARIANTS,
+    Settings,
+    named,
+    run,
+)
+from benchmarks.findings.fashion_mnist import PACKAGE
+from benchmarks.findings.trained import Results, as_table, missing, spread
 
 
 @dataclass(frozen=True)
-class Settings(Recipe):
-    """What all networks have in common."""
+class Found:
+    """What a run found, seed by seed.
 
-    batch: int = 64
-    training_images: int = 25_600
-    widths: tuple[int, ...] = (8, 16, 32, 64)
-    canvas: int = 56  # pixels of its side
-    ranges: tuple[int, ...] = (0, 4, 8, 14)  # the last one is all that the canvas allows
-    shown_images: int = 500  # the first ones, of training and of test
+    Args:
+        settings: of the run.
+        results: as they are stored.
+    """
+
+    settings: Settings
+    results: Results
+
+    def seeds(self, variant: str, farthest: int) -> dict[str, Any]:
+        """All that is known of a network, by its seed."""
+        return self.results.get(named(variant, farthest), {})
+
+    def split(
+        self, variant: str, farthest: int, which: str, side: str, metric: str
+    ) -> dict[str, Mapping[str, float]]:
+        """An estimate inside, outside or of the difference, by seed; those that can be had."""
+        known = {
+            seed: found[which]["split"].get(side, {}).get(metric, {"value": None})
+            for seed, found in self.seeds(variant, farthest).items()
+        }
+        return {seed: one for seed, one in known.items() if one["value"] is not None}
+
+    def between(
+        self, variant: str, farthest: int, which: str, ends: tuple[int, int], metric: str
+    ) -> dict[str, float]:
+        """A mean over distances, both ends among them, by seed; as many offsets are at each."""
+        return {
+            seed: fmean(
+                found[which]["by_distance"][str(distance)][metric]["value"]
+                for distance in range(ends[0], ends[1] + 1)
+            )
+            for seed, found in self.seeds(variant, farthest).items()
+        }
 
     @property
-    def reach(self) -> int:
-        """The farthest that an image can be from the middle, in pixels."""
-        return (self.canvas - IMAGE) // 2
+    def bands(self) -> list[tuple[int, int]]:
+        """Distances that the same networks were shown."""
+        known = self.settings.ranges
+        return [(before + 1, after) for before, after in pairwise(known)]
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """The ranges that have an inside and an outside."""
+        return tuple(self.settings.ranges[1:-1])
 
 
-QUICK = Settings(
-    epochs=1, training_images=256, widths=(4, 4, 4, 8), canvas=32, ranges=(0, 1, 2), shown_images=16
-)  # fmt: skip
+def changes(before: Mapping[str, float], after: Mapping[str, float]) -> list[float]:
+    """What seeds that both have differ by."""
+    return [after[seed] - before[seed] for seed in before if seed in after]
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A way to halve a map, and whether the last map's places are averaged."""
-
-    title: str
-    make: Callable[[], nn.Module]
-    averages: bool = True
+# -- tables ----------------------------------------------------------------------------------------
 
 
-VARIANTS = {
-    "max": Variant("max-pool", lambda: nn.MaxPool2d(2)),
-    "max-blur": Variant("max-blur", lambda: ours.MaxBlurPool2d(2, filter_size=3)),
-    "max-places": Variant("max-pool, places kept", lambda: nn.MaxPool2d(2), averages=False),
-}
-PARTS = {"test": "test", "train": "training"}
+def mean(known: Mapping[str, Mapping[str, float]]) -> str:
+    """Over seeds, in per cent."""
+    return spread(one["value"] for one in known.values()) if known else "-"
 
 
-def network(variant: Variant, settings: Settings, seed: int) -> nn.Module:
-    """Untrained; equal seeds give equal parameters, but for the last layer where places are kept."""
-    torch.manual_seed(seed)
-    layers: list[nn.Module] = []
-    for before, after in pairwise((1, *settings.widths)):
-        if layers:
-            layers.append(variant.make())
-        convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
-        layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
-    places = 1 if variant.averages else settings.canvas // STRIDE
-    layers += [nn.AdaptiveAvgPool2d(places), nn.Flatten()]
-    head = nn.Linear(settings.widths[-1] * places**2, 10)
-    return nn.Sequential(*layers, head).to(memory_format=torch.channels_last)
+def paired(known: Mapping[str, Mapping[str, float]]) -> str:
+    """The mean over seeds, and bounds that hold the interval of every seed, in points."""
+    middle = fmean(one["value"] for one in known.values())
+    low, high = min(one["low"] for one in known.values()), max(o["high"] for o in known.values())
+    return f"{100 * middle:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
 
 
-def offsets(count: int, farthest: int, draw: torch.Generator) -> Tensor:
-    """(count, 2): (dy, dx) in pixels, uniform; a generator gives like ones, whatever the range."""
-    return (torch.rand(count, 2, generator=draw) * (2 * farthest + 1)).long() - farthest
+def apart(known: Mapping[str, Mapping[str, float]]) -> str:
+    """Whether it is less outside, by the interval of each seed."""
+    less = sum(one["high"] < 0 for one in known.values())
+    more = sum(one["low"] > 0 for one in known.values())
+    if not less and not more:
+        return "**no: no difference**"
+    said = {less: "yes", more: "**no: the reverse**"}
+    return said.get(len(known), f"in {less} of {len(known)} seeds")
 
 
-def placed(images: Tensor, shifts: Tensor, canvas: int) -> Tensor:
-    """Images (N, 1, 28, 28) on black, (N, 1, canvas, canvas), each (dy, dx) from the middle."""
-    corners = -(canvas - IMAGE) // 2 - shifts
-    return take_windows(images, corners[:, None], (canvas, canvas))[:, 0]
+def rose(differences: Sequence[float]) -> str:
+    """What seeds differ by, in points, and whether all rose."""
+    up = sum(change > 0 for change in differences)
+    said = {len(differences): "yes", 0: "**no**"}.get(up, f"in {up} of {len(differences)} seeds")
+    return f"{spread(differences, '+')}: {said}"
 
 
-def train(model: nn.Module, data: Data, settings: Settings, farthest: int, seed: int) -> None:
-    """Trains on images moved up to so many pixels, anew in every epoch."""
-    draw = torch.Generator().manual_seed(1000 + seed)
-
-    def shown(chosen: Tensor) -> Tensor:
-        shifts = offsets(len(chosen), farthest, draw)
-        return placed(data.images[chosen], shifts, settings.canvas)
-
-    trained.train(model, data.labels, shown, settings, seed)
-
-
-# -- measuring -------------------------------------------------------------------------------------
-
-
-def plan(reach: int) -> ListedPlan:
-    """The offsets along the middle row, and along a diagonal, pixel by pixel."""
-    steps = range(-reach, reach + 1)
-    return listed(list(dict.fromkeys([(0, t) for t in steps] + [(t, t) for t in steps])))
-
-
-def distances(outcome: Outcome) -> npt.NDArray[np.int64]:
-    """(S,): of each offset, max(|dy|, |dx|)."""
-    return metrics.rings(outcome)[0]
+def split_table(found: Found) -> list[str]:
+    """Consistency inside and outside, on test and on training images."""
+    rows = [["network", "trained up to, pixels", "images", "inside, %", "outside, %"]]
+    rows[0] += ["outside - inside, points", "less outside, as claimed?"]
+    for variant, kind in VARIANTS.items():
+        for farthest in found.settings.ranges:
+            for which, title in PARTS.items():
+                if not found.seeds(variant, farthest):
+                    continue
+                inside, outside, difference = (
+                    found.split(variant, farthest, which, side, "consistency")
+                    for side in ("inside", "outside", "difference")
+                )
+                ends = [paired(difference), apart(difference)] if difference else ["-", "-"]
+                rows.append(
+                    [kind.title, str(farthest), title, mean(inside), mean(outside), *ends]
+                )  # fmt: skip
+    return as_table(rows)
 
 
-def part(outcome: Outcome, kept: npt.NDArray[np.bool_]) -> Outcome:
-    """The outcome of some of the shifts."""
-    shifts = outcome.shifts_for(0)[kept].tolist()
-    sweep = replace(outcome.sweep, plan=listed([(dy, dx) for dy, dx in shifts]))
-    fields = {name: getattr(outcome, name)[:, kept] for name in PER_SHIFT}
-    return replace(outcome, sweep=sweep, **fields)
+def other_table(found: Found) -> list[str]:
+    """Accuracy and P(top-1 change) inside and outside, on test images."""
+    rows = [["network", "trained up to, pixels", "accuracy in the middle, %"]]
+    rows[0] += ["accuracy inside, %", "outside, %"]
+    rows[0] += ["P(top-1 change) inside, %", "outside, %"]
+    for variant, kind in VARIANTS.items():
+        for farthest in found.settings.ranges:
+            if found.seeds(variant, farthest):
+                middle = found.between(variant, farthest, "test", (0, 0), "accuracy")
+                cells = [
+                    mean(found.split(variant, farthest, "test", side, metric))
+                    for metric in ("accuracy", "top1_change")
+                    for side in ("inside", "outside")
+                ]
+                rows.append([kind.title, str(farthest), spread(middle.values()), *cells])
+    return as_table(rows)
 
 
-def consistency(outcome: Outcome) -> Terms:
-    """Share of offsets that get the class that the image gets in the middle."""
-    changed, count = metrics.changed(outcome)
-    return count - changed, count
+def bands_table(found: Found) -> list[str]:
+    """Consistency of test images at the same offsets, by what was shown."""
+    stride = [(STRIDE, STRIDE)] if found.settings.reach >= STRIDE else []
+    columns = [f"{first} to {last} pixels, %" for first, last in found.bands]
+    columns += [f"{first} (the stride), %" for first, _ in stride]
+    rows = [["network", "trained up to, pixels", *columns]]
+    for variant, kind in VARIANTS.items():
+        for farthest in found.settings.ranges:
+            if found.seeds(variant, farthest):
+                cells = []
+                for band in found.bands + stride:
+                    known = found.between(variant, farthest, "test", band, "consistency")
+                    cell = spread(known.values())
+                    cells.append(cell if band[1] <= farthest else f"*{cell}*")
+                rows.append([kind.title, str(farthest), *cells])
+    return as_table(rows)
 
 
-def split(outcome: Outcome, farthest: int) -> dict[str, Any]:
-    """The metrics inside of the range and outside, and what outside differs by.
+def claims_table(found: Found) -> list[str]:
+    """What the claim's parts are measured by, paired by seed, in points of consistency."""
+    rows = [["network", "trained up to, pixels", "augmentation helped inside", "and outside"]]
+    rows[0] += ["the whole canvas shown would have helped outside", "training images helped inside"]
+    whole = found.settings.ranges[-1]
+    for variant, kind in VARIANTS.items():
+        for farthest in found.inner:
+            if not all(found.seeds(variant, r) for r in (0, farthest, whole)):
+                continue
+            inside, outside = (1, farthest), (farthest + 1, found.settings.reach)
 
-    Consistency leaves the middle itself out, accuracy inside has it. A step of one pixel counts
-    where both its ends do.
-    """
-    away = distances(outcome)
-    sides = {"inside": away <= farthest, "outside": away > farthest}
-    found: dict[str, dict[str, Terms]] = {}
-    for side, kept in sides.items():
-        if not kept.any():
-            continue
-        own = part(outcome, kept)
-        found[side] = {
-            "consistency": consistency(part(outcome, kept | (away == 0))),
-            "accuracy": metrics.accuracy(own),
-            "top1_change": metrics.top1_change(own, "right", "down_right"),
-        }
-    known = {
-        side: {name: asdict(estimate(terms)) for name, terms in own.items()}
-        for side, own in found.items()
-    }
-    if len(found) == 2:
-        known["difference"] = {
-            name: asdict(difference(found["outside"][name], found["inside"][name]))
-            for name in found["inside"]
-        }
-    return known
+            def of(
+                ends: tuple[int, int], shown: int, which: str = "test", variant: str = variant
+            ) -> dict[str, float]:
+                return found.between(variant, shown, which, ends, "consistency")
+
+            rows.append([
+                kind.title, str(farthest),
+                rose(changes(of(inside, 0), of(inside, farthest))),
+                rose(changes(of(outside, 0), of(outside, farthest))),
+                rose(changes(of(outside, farthest), of(outside, whole))),
+                rose(changes(of(inside, farthest), of(inside, farthest, "train"))),
+            ])  # fmt: skip
+    return as_table(rows)
 
 
-def by_distance(outcome: Outcome) -> dict[str, Any]:
-    """Consistency and accuracy at each distance from the middle."""
-    away = distances(outcome)
-    found: dict[str, Any] = {}
-    for distance in np.unique(away).tolist():
-        at = away == distance
-        same = estimate(consistency(part(outcome, at | (away == 0))))
-        right = estimate(metrics.accuracy(part(outcome, at)))
-        found[str(distance)] = {"consistency": asdict(same), "accuracy": asdict(right)}
-    return found
+# -- figure ----------------------------------------------------------------------------------------
 
 
-def by_place(outcome: Outcome) -> dict[str, Any]:
-    """Consistency and accuracy at each place of the row and the diagonal, without intervals."""
-    shifts = outcome.shifts_for(0)
-    same = outcome.predictions == outcome.references[:, None]
-    lines = {"horizontal": shifts[:, 0] == 0, "diagonal": shifts[:, 0] == shifts[:, 1]}
-    return {
-        line: {
-            name: values[:, np.flatnonzero(on)[np.argsort(shifts[on, 1])]].mean(0).tolist()
-            for name, values in (("consistency", same), ("accuracy", outcome.correct))
-        }
-        for line, on in lines.items()
-    }
-
-
-def measure(model: nn.Module, data: Data, settings: Settings, farthest: int) -> dict[str, Any]:
-    """What is found of one network on some images."""
-    sweep = Sweep("embed", plan(settings.reach), (settings.canvas, settings.canvas))
-    outcome = evaluate(
-        model, data.images, sweep, data.labels, memory_format="channels_last",
-        scale=1 / DEVIATION, bias=-MEAN / DEVIATION,
+def draw(found: Found, path: Path) -> None:
+    """Consistency against the distance, a panel for each network on test and training images."""
+    drawn = [variant for variant in VARIANTS if _ranges(found, variant)]
+    figure = Figure(figsize=(13, 8.2), dpi=110, layout="constrained")
+    panels = figure.subplots(len(PARTS), len(drawn), sharex=True, sharey=True, squeeze=False)
+    for row, (which, title) in zip(panels, PARTS.items(), strict=True):
+        for axes, variant in zip(row, drawn, strict=True):
+            _panel(axes, found, variant, which)
+        row[0].set_ylabel(f"consistency with the middle,\n{title} images, %", fontsize=16)
+    for axes, variant in zip(panels[0], drawn, strict=True):
+        axes.set_title(VARIANTS[variant].title, fontsize=17)
+    label = "distance from the middle, max(|dy|, |dx|), pixels"
+    panels[-1][len(drawn) // 2].set_xlabel(label, fontsize=16)
+    figure.legend(
+        handles=_legend(found), loc="outside lower center", ncols=3, frameon=False, fontsize=15
     )  # fmt: skip
-    return {
-        "split": split(outcome, farthest),
-        "by_distance": by_distance(outcome),
-        "by_place": by_place(outcome),
-    }
+    save(figure, path)
 
 
-def named(variant: str, farthest: int) -> str:
-    """What results are kept under."""
-    return f"{variant}-{farthest}"
+def _ranges(found: Found, variant: str) -> list[int]:
+    return [farthest for farthest in found.settings.ranges if found.seeds(variant, farthest)]
 
 
-def run(
-    place: Path, settings: Settings, seeds: int, done: Results, keep: Callable[[], None]
-) -> None:
-    """Trains and measures what is not done yet."""
-    every = {named(variant, r): (variant, r) for variant in VARIANTS for r in settings.ranges}
-    left = missing(every, seeds, done)
-    if not left:
-        return
-    training = read(place, "train").first(settings.training_images)
-    test = read(place, "t10k")
-    for name, seed in left:
-        variant, farthest = every[name]
-        began = time.process_time()
-        model = network(VARIANTS[variant], settings, seed)
-        train(model, training, settings, farthest, seed)
-        half = time.process_time()
-        found = {
-            which: measure(model, data.first(settings.shown_images), settings, farthest)
-            for which, data in (("test", test), ("train", training))
-        }
-        spent = {"training": half - began, "measuring": time.process_time() - half}
-        done.setdefault(name, {})[str(seed)] = {**found, "cpu_seconds": spent}
-        keep()
-        told = found["test"]["split"]
-        shown = "  ".join(
-            f"{side} {own['accuracy']['value']:.1%} right"
-            for side, own in told.items()
-            if side != "difference"
-        )
-        print(f"{name:13} seed {seed}: {shown}  ({sum(spent.values()):.0f} s)", flush=True)
+def _style(found: Found, farthest: int) -> dict[str, Any]:
+    number = found.settings.ranges.index(farthest)
+    return {"color": COLOURS[number], "marker": MARKERS[number]}
+
+
+def _legend(found: Found) -> list[Line2D]:
+    titles = {0: "trained in the middle only", found.settings.reach: "trained on the whole canvas"}
+    handles = [
+        Line2D([], [], **_style(found, r), label=titles.get(r, f"trained up to {r} pixels"))
+        for r in found.settings.ranges
+    ]
+    line = {"color": "black", "linewidth": 2.5}
+    return [
+        *handles, Line2D([], [], **line, label="shown in training"),
+        Line2D([], [], **line, linestyle=(0, (2, 1.2)), label="never shown"),
+    ]  # fmt: skip
+
+
+def _panel(axes: Axes, found: Found, variant: str, which: str) -> None:
+    for farthest in _ranges(found, variant):
+        style = _style(found, farthest)
+        values = [
+            found.between(variant, farthest, which, (at, at), "consistency").values()
+            if at
+            else [1.0]
+            for at in range(found.settings.reach + 1)
+        ]
+        middle = [100 * fmean(one) for one in values]
+        low, high = ([100 * bound(one) for one in values] for bound in (min, max))
+        places = range(len(values))
+        axes.fill_between(places, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        axes.plot(places[: farthest + 1], middle[: farthest + 1], linewidth=2.5, **style)
+        axes.plot(
+            places[farthest:], middle[farthest:], linewidth=2.5, linestyle=(0, (2, 1.2)),
+            markersize=4, **style,
+        )  # fmt: skip
+        axes.plot(farthest, middle[farthest], markersize=12, markeredgecolor="black", **style)
+    axes.set_xticks(range(0, found.settings.reach + 1, 2))
+    axes.tick_params(labelsize=14)
+    axes.grid(alpha=0.25)
+
+
+# -- page ------------------------------------------------------------------------------------------
+
+
+def lacking(found: Found, seeds: int) -> list[str]:
+    """A line on what was not run, if anything."""
+    every = [named(variant, r) for variant in VARIANTS for r in found.settings.ranges]
+    left: dict[int, list[str]] = {}
+    for name, seed in missing(every, seeds, found.results):
+        left.setdefault(seed, []).append(name)
+    told = [
+        f"seed {seed} of {'all networks' if len(names) == len(every) else ', '.join(names)}"
+        for seed, names in left.items()
+    ]
+    return [f"Missing: {'; '.join(told)}."] if told else []
+
+
+def page(found: Found, figure: str, seeds: int) -> str:
+    """The page of docs."""
+    settings = found.settings
+    known = max(len(own) for own in found.results.values())
+    widths = ", ".join(str(width) for width in settings.widths)
+    between = ", ".join(str(r) for r in settings.ranges[:-1])
+    lines = [
+        "# Augmentation",
+        "",
+        "Azulay & Weiss (JMLR 2019) say why showing a network translated images does not make it shift-invariant: it learns",
+        "to ignore translations only where it was shown them, on images like those. Does a network that was trained with",
+        "translations up to a range keep its class inside of it, and change it outside?",
+        "",
+        "```sh",
+        f"apt-get install {PACKAGE}",
+        "python -m benchmarks.findings.augmentation --json benchmarks/results/findings/augmentation.json \\",
+        "  --figure docs/augmentation.png --page docs/augmentation.md",
+        "```",
+        "",
+        "takes about 25 minutes of one core; stopped, it goes on when it is started again.",
+        "",
+        f"![Consistency against the distance from the middle]({figure})",
+        "",
+        "Lines are means over seeds, bands reach from the least to the greatest; the large marker is where the range ends.",
+        "",
+        "## Inside and outside",
+        "",
+        "Consistency with the middle: the share of offsets at which an image gets the class that it gets in the middle.",
+        "",
+        *split_table(found),
+        "",
+        f"Means over {known} {'seeds' if known > 1 else 'seed'} [the least, the greatest]. The difference is of the same images; its bounds hold the 95 %",
+        "interval (bootstrapped over images) of every seed, and `yes` says that all of these lie below 0.",
+        *lacking(found, seeds),
+        "",
+        "Outside is also farther away and nearer to the canvas's edge. So here are the same offsets for all ranges, on test",
+        "images; *italic* where the network was not shown them:",
+        "",
+        *bands_table(found),
+        "",
+        "## As claimed?",
+        "",
+        "Differences of consistency, in points, between networks at the same offsets (a seed gives both the same parameters,",
+        "batches and random numbers), and in the last column between images:",
+        "",
+        *claims_table(found),
+        *FOUND,
+        "",
+        "## Accuracy, and steps of one pixel",
+        "",
+        "Test images. A step along the row or the diagonal counts where both its ends are inside, or outside:",
+        "",
+        *other_table(found),
+        "",
+        "## What was done",
+        "",
+        f"* Four convolutions 3x3 ({widths} channels), each with norm and ReLU; after the first three the map is halved, by a",
+        "  max over 2 x 2 pixels, or by `MaxBlurPool2d(2, filter_size=3)`. `max-pool` and `max-blur` then average over all",
+        "  places; `places kept` has a linear layer on all of the last map. Convolutions pad with zeros, where black is",
+        "  less: the edge of the canvas can be seen.",
+        f"* Images of 28 x 28 pixels on a black canvas of {settings.canvas} x {settings.canvas}, up to {between} pixels from its middle in both directions, or",
+        f"  up to all of {settings.ranges[-1]}: each image at another place in each of {settings.epochs} epochs. {settings.training_images:,} images in batches of {settings.batch},",
+        f"  SGD, one cycle of the learning rate up to {settings.learning_rate}.",
+        f"* Measured by `shiftable.evaluate` under `embed` on the first {settings.shown_images} test images, and the first {settings.shown_images} that were trained on:",
+        f"  every offset along the middle row, and along one diagonal, {4 * settings.reach + 1} in all. Distances are",
+        "  max(|dy|, |dx|). Values at each place are in the JSON.",
+        "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+# What the numbers of the page mean; to be read again when they change.
+FOUND: tuple[str, ...] = ()
 
 
 def main() -> None:
@@ -263,9 +377,15 @@ def main() -> None:
     parser = trained.options("Trains networks with translations up to a range.")
     given = parser.parse_args()
     settings = QUICK if given.quick else Settings()
-    trained.resumed(
+    kept = trained.resumed(
         parser, given, settings, lambda done, keep: run(given.data, settings, given.seeds, done, keep)
     )  # fmt: skip
+    found = Found(settings, kept["results"])
+    print("\n".join(["", *split_table(found), "", *claims_table(found)]))
+    if given.figure:
+        draw(found, given.figure)
+    if given.page and given.figure:
+        given.page.write_text(page(found, given.figure.name, given.seeds))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from shiftable import Sweep, evaluate
 
 from benchmarks.findings import augmentation
 from benchmarks.findings import augmentation_run as findings
+from benchmarks.findings import augmentation_tables as tables
 from tests.test_from_scratch import write
 
 ROOT = Path(__file__).parent.parent
@@ -149,16 +150,16 @@ def estimates(*bounds):
     ],
 )
 def test_the_verdict_is_of_every_seeds_interval(bounds, said):
-    assert augmentation.apart(estimates(*bounds)) == said
+    assert tables.apart(estimates(*bounds)) == said
 
 
 def test_bounds_hold_every_seeds_interval():
     known = estimates((-0.3, -0.2, -0.1), (-0.2, -0.1, 0.05))
-    assert augmentation.paired(known) == "-15.00 [-30.00, +5.00]"
-    assert augmentation.rose([0.01, 0.02]) == "+1.50 [+1.00, +2.00]: yes"
-    assert augmentation.rose([0.01, -0.02]).endswith(": in 1 of 2 seeds")
-    assert augmentation.rose([-0.01, 0.0]).endswith(": **no**")
-    assert augmentation.changes({"0": 1.0, "1": 2.0}, {"1": 5.0, "2": 9.0}) == [3.0]
+    assert tables.paired(known) == "-15.00 [-30.00, +5.00]"
+    assert tables.rose([0.01, 0.02]) == "+1.50 [+1.00, +2.00]: yes"
+    assert tables.rose([0.01, -0.02]).endswith(": in 1 of 2 seeds")
+    assert tables.rose([-0.01, 0.0]).endswith(": **no**")
+    assert tables.changes({"0": 1.0, "1": 2.0}, {"1": 5.0, "2": 9.0}) == [3.0]
 
 
 def command(*options):
@@ -198,7 +199,7 @@ def test_the_command_trains_measures_and_goes_on(tmp_path):
 
 def test_the_page_is_of_what_is_there_and_says_what_is_missing(outcome):
     settings = replace(findings.QUICK, canvas=36, ranges=(0, 2, 4))
-    found = augmentation.Found(settings, {})
+    found = tables.Found(settings, {})
     assert (found.bands, found.inner) == ([(1, 2), (3, 4)], (2,))
     for farthest in settings.ranges:
         known = {"split": findings.split(outcome, farthest)}

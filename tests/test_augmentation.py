@@ -10,7 +10,7 @@ import pytest
 import torch
 from shiftable import Sweep, evaluate
 
-from benchmarks.findings import augmentation
+from benchmarks.findings import augmentation, trained
 from benchmarks.findings import augmentation_run as findings
 from benchmarks.findings import augmentation_tables as tables
 from tests.test_from_scratch import write
@@ -234,3 +234,20 @@ def test_what_the_user_can_mend_is_one_line(options, said):
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[-1].endswith(said)
     assert "Traceback" not in refused.stderr
+
+
+def test_results_are_written_with_innermost_values_on_one_line(tmp_path):
+    found = {"title": "a  b", "list": [1.5, 2], "seeds": {"0": {"value": None, "by": "{\n}"}}}
+    trained.write(tmp_path / "found.json", found)
+    text = (tmp_path / "found.json").read_text()
+    assert json.loads(text) == found
+    assert '"list": [ 1.5, 2 ],' in text
+    assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
+
+
+def test_the_document_is_of_the_stored_results():
+    path = ROOT / "benchmarks" / "results" / "findings" / "augmentation.json"
+    settings = findings.Settings()
+    found = tables.Found(settings, trained.stored(path, settings)["results"])  # of these settings
+    document = (ROOT / "docs" / "augmentation.md").read_text()
+    assert augmentation.page(found, "augmentation.png", seeds=3) == document

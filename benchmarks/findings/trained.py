@@ -7,6 +7,7 @@ command's options.
 import argparse
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,11 +86,19 @@ def stored(path: Path | None, settings: Recipe) -> dict[str, Any]:
     return found
 
 
+_INNERMOST = re.compile(r"[\[{][^\[\]{}]*[\]}]")  # lists and estimates: most of a file
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return re.sub(r"\n *", " ", found.group())  # no string holds a line's end
+
+
 def write(path: Path | None, found: dict[str, Any]) -> None:
     """All of it or nothing: a reader never sees half a file."""
     if path is not None:
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(found, indent=1) + "\n")
+        text = _INNERMOST.sub(_on_one_line, json.dumps(found, indent=1))
+        partial.write_text(text + "\n")
         partial.replace(path)
 
 

@@ -26,7 +26,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from shiftable.figures.style import COLOURS, MARKERS, save
+from shiftable.colours import COLOURS
+from shiftable.figures.style import MARKERS, save
 
 from benchmarks.findings import trained
 from benchmarks.findings.augmentation_run import PARTS, QUICK, VARIANTS, Settings, run

@@ -43,12 +43,10 @@ from benchmarks.findings.fashion_mnist import (
     DEVIATION,
     MEAN,
     PACKAGE,
-    PLACE,  # noqa: F401
     SIDE,
     Data,
     as_input,
     read,
-    read_idx,  # noqa: F401
 )
 from benchmarks.findings.trained import Recipe, Results, as_table, missing, spread
 

@@ -352,27 +352,27 @@ def mending_numbers(found: Found) -> list[str]:
     rows = []
     for name, one in found["recovery"]["networks"].items():
         for protocol, stages in one["protocols"].items():
-            before, after = (
-                stages[stage]["top1_change"]["value"] for stage in ("before", "recovered")
-            )
-            rows.append([name, protocol, share(before), share(after)])
-    head = ["network", "protocol", "P(top-1 change) before", "mended and recovered"]
+            before, after = (stages[stage]["top1_change"] for stage in ("before", "recovered"))
+            values = [share(before["value"]), share(after["value"])]
+            rows.append([name, protocol, *values, share(after["difference"], "+")])
+    head = ["network", "protocol", "P(top-1 change) before", "mended and recovered", "difference"]
     return table(head, rows)
 
 
 def mending_verdict(found: Found) -> str:
-    """Less, and not none."""
-    changes = [
-        tuple(stages[stage]["top1_change"]["value"]["value"] for stage in ("before", "recovered"))
-        for one in found["recovery"]["networks"].values()
-        for stages in one["protocols"].values()
-    ]
-    lower = all(after < before for before, after in changes)
-    return (
-        "Held: fewer changes, and still some"
-        if lower and min(a for _, a in changes) > 0
-        else "In part"
-    )
+    """By network: fewer changes by the paired interval, under both protocols; never none."""
+    told: dict[bool, list[str]] = {True: [], False: []}
+    left = []
+    for name, one in found["recovery"]["networks"].items():
+        after = [stages["recovered"]["top1_change"] for stages in one["protocols"].values()]
+        told[all(change["difference"]["high"] < 0 for change in after)].append(name)
+        left += [change["value"]["value"] for change in after]
+    some = "changes are left" if min(left) > 0 else "no change is left"
+    if not told[True]:
+        return f"Not held: every difference may be 0; {some}"
+    if not told[False]:
+        return f"Held: fewer changes; {some}"
+    return f"Held for {', '.join(told[True])}, for {', '.join(told[False])} the difference may be 0; {some}"
 
 
 CLAIMS = (

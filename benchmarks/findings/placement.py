@@ -30,18 +30,8 @@ from shiftable.run import Job, run
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from benchmarks.findings.from_scratch import (
-    DEVIATION,
-    MEAN,
-    PLACE,
-    QUICK,
-    VARIANTS,
-    Data,
-    Settings,
-    network,
-    read,
-    train,
-)
+from benchmarks.findings.fashion_mnist import DEVIATION, MEAN, PLACE, Data, read
+from benchmarks.findings.from_scratch import QUICK, VARIANTS, Settings, network, train
 from benchmarks.speed.harness import machine
 
 THRESHOLD = 32.0  # of 255: the grey fringe of a garment is left out

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from benchmarks.findings import page
+from benchmarks.findings import claims, page
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +18,13 @@ def test_the_page_is_written_from_the_stored_numbers(found):
 
 
 def test_its_figures_and_pages_are_there():
-    for claim in page.CLAIMS:
+    for claim in claims.CLAIMS:
         for name in filter(None, (claim.page, claim.figure and claim.figure[0])):
             assert (page.PAGE.parent / name).exists(), name
 
 
 def verdict(title, found):
-    [claim] = [one for one in page.CLAIMS if one.title == title]
+    [claim] = [one for one in claims.CLAIMS if one.title == title]
     return claim.verdict(found)
 
 

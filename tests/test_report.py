@@ -262,9 +262,12 @@ def test_missing_photographs_are_told_and_the_page_is_made(run, place):
     done = run("report", "run", "--out", "page.html")
     assert done.returncode == 0
     (told,) = done.stderr.splitlines()
-    assert re.match(r"Without pictures of run, circular: run: no image or folder at .*photos", told)
+    assert re.match(
+        r"Without pictures of run, circular: .* were: no image or folder at .*photos", told
+    )
     text = (place / "page.html").read_text()
-    assert "Without pictures of run, circular" in text
+    assert "Without pictures of run, circular: its photographs are not where the run says" in text
+    assert str(place) not in text
     assert "data:image" not in text
     done = run("report", "run", "--out", "page.html", "--images", "moved")
     assert (done.returncode, done.stderr) == (0, "")
@@ -291,7 +294,7 @@ def test_a_run_does_not_say_what_code_is_run(run, place):
     (place / "was-run").unlink()
     sys.modules.pop("own")
     done = run("report", "run", "--out", "page.html")
-    assert "its photographs are of own:photos, whose code is run only" in done.stderr
+    assert "made by code, which is run only where it is asked for: own:photos" in done.stderr
     assert not (place / "was-run").exists()
     done = run("report", "run", "--out", "page.html", "--images", "own:photos")
     assert (done.returncode, done.stderr) == (0, "")

@@ -65,7 +65,8 @@ def write_report(
     }
     found = scan(series, photographs)
     shown = collect(series, found)
-    loaded, notes = _loaded(series, found.labels, shown, images) if pictures else ({}, [])
+    loaded, missing = _loaded(series, found.labels, shown, images) if pictures else ({}, {})
+    notes = [_without(names, error.brief) for error, names in missing.items()]
     named = _class_names(series) if classes is None else classes
     plans = [one.sweep.plan for one in series]
     layouts = {at: layout(one.sweep.plan) for at, one in enumerate(series) if one.mapped}
@@ -95,7 +96,7 @@ def write_report(
     )
     with store.replacing(Path(out)) as partial:
         partial.write_text(text, encoding="utf-8")
-    return notes
+    return [_without(names, str(error)) for error, names in missing.items()]
 
 
 def read_classes(path: Path) -> Classes:
@@ -175,16 +176,20 @@ def _loaded(
     labels: Sequence[tuple[int, ...]],
     shown: Sequence[Photograph],
     images: Sequence[str | Path],
-) -> tuple[dict[int, Photographs], list[str]]:
-    """The photographs of each series that is shown, and why those of others are missing."""
-    loaded, notes = {}, []
+) -> tuple[dict[int, Photographs], dict[MissingError, list[str]]]:
+    """The photographs of each series that is shown, and of which others they are missing, and why."""
+    loaded: dict[int, Photographs] = {}
+    missing: dict[str, tuple[MissingError, list[str]]] = {}
     for at in sorted({at for photograph in shown for at in photograph.answers}):
         try:
             loaded[at] = photographs_of(series[at], labels[at], images)
         except MissingError as error:
-            hint = " Name them by --images."
-            notes.append(f"Without pictures of {series[at].label}: {error}.{hint}")
-    return loaded, notes
+            missing.setdefault(str(error), (error, []))[1].append(series[at].label)
+    return loaded, dict(missing.values())
+
+
+def _without(names: Sequence[str], reason: str) -> str:
+    return f"Without pictures of {'; '.join(names)}: {reason}. Name them by --images."
 
 
 def _remarks(series: Sequence[Series], cards: int, pictures: bool, lossy: bool) -> list[str]:

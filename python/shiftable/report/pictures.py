@@ -45,7 +45,16 @@ class Picture:
 
 
 class MissingError(ValueError):
-    """The photographs of a run cannot be had, and nobody said where they are."""
+    """The photographs of a run cannot be had, and nobody said where they are.
+
+    Args:
+        brief: why, for the page: without the names of folders, which are nobody else's business.
+        message: why, for who makes the page.
+    """
+
+    def __init__(self, brief: str, message: str) -> None:
+        super().__init__(message)
+        self.brief = brief
 
 
 def photographs_of(
@@ -66,12 +75,11 @@ def photographs_of(
     told = series.run.manifest.get("sources", {}).get("images", [])
     where = [str(source) for source in given or told]
     if not where:
-        raise MissingError(f"{series.run.path} does not say where its photographs are")
+        brief = "the run does not say where its photographs are"
+        raise MissingError(brief, brief)
     if not given and any(map(images.is_code, where)):  # a run may be anybody's
-        raise MissingError(
-            f"{series.run.path}: its photographs are of {', '.join(where)}, whose code is run only "
-            "where it is asked for"
-        )
+        brief = "its photographs are made by code, which is run only where it is asked for"
+        raise MissingError(brief, f"{brief}: {', '.join(where)}")
     size = None if entry["size"] is None else (int(entry["size"][0]), int(entry["size"][1]))
     try:
         found = images.load(where, size=size).with_labels(labels)
@@ -79,7 +87,8 @@ def photographs_of(
     except (ValueError, ImportError, OSError) as error:
         if given:
             raise
-        raise MissingError(f"{series.run.path}: {error}") from error
+        brief = "its photographs are not where the run says that they were"
+        raise MissingError(brief, f"{brief}: {error}") from error
     if not same:
         raise ValueError(
             f"{', '.join(where)}: not the photographs that {series.run.path} "

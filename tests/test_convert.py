@@ -99,8 +99,16 @@ def test_the_aliasing_share_is_of_the_map_before_the_stride():
     )
 
 
+def test_maps_too_small_for_a_spectrum_have_no_share():
+    """The window's main lobe is wider than what a stride leaves: any map would seem to alias whole."""
+    model = torch.nn.Sequential(torch.nn.MaxPool2d(2, 2), torch.nn.MaxPool2d(2, 2))
+    large, small = strided_operations(model, image(1, 1, 20, 20))
+    assert large.aliasing_share > 0
+    assert small.aliasing_share is None
+
+
 def test_more_images_than_fit_at_once_are_averaged():
-    model, x = Residual().eval(), image(6, 3, 16, 16)
+    model, x = Residual().eval(), image(6, 3, 32, 32)
     apart = [strided_operations(model, one[None]) for one in x]
     for operation, own in zip(strided_operations(model, x), zip(*apart, strict=True), strict=True):
         mean = sum(o.aliasing_share for o in own) / len(own)

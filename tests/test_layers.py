@@ -201,7 +201,7 @@ def test_whatever_pads_moves_along(module):
     image = torch.rand(1, 2, 12, 12)
     with torch.no_grad(), CircularPadding():
         still, moved = module(image), module(image.roll((2, 4), (2, 3)))
-        assert still.shape == module(image[..., :, :]).shape
+    assert still.shape[2:] in ((12, 12), (6, 6), (1, 1))
     step = 12 // still.shape[2] if still.shape[2] > 1 else 2
     assert moved == pytest.approx(still.roll((2 // step, 4 // step), (2, 3)), abs=1e-6)
 
@@ -245,6 +245,97 @@ def test_layers_have_their_stride_and_depth():
         ("conv1", 1, 2), ("bn1", 1, 2), ("relu", 1, 2), ("conv2", 2, 2), ("shortcut", 1, 2),
         ("relu", 2, 2), ("pool", 2, 4),
     ]  # fmt: skip
+
+
+class Split(nn.Module):
+    """Half of the channels goes on, as in ShuffleNet; both halves come from a stride of 2."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(2, 2, 3, 2, 1)
+
+    def forward(self, x):
+        _, half = self.first(x).chunk(2, 1)
+        return self.second(half)
+
+
+class LastChannels(nn.Module):
+    """As ConvNeXt: (N, H, W, C) between two permutations."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 16, 4, 4), nn.LayerNorm(16)
+        self.mix, self.down = nn.Linear(16, 16), nn.Conv2d(16, 8, 2, 2)
+
+    def forward(self, x):
+        y = self.mix(self.norm(self.conv(x).permute(0, 2, 3, 1)))
+        return self.down(y.permute(0, 3, 1, 2))
+
+
+class Larger(nn.Module):
+    """As VGG: an adaptive pool that makes a small map larger."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(3, 4, 8, 8), nn.AdaptiveAvgPool2d(8)
+
+    def forward(self, x):
+        return self.pool(self.conv(x))
+
+
+@pytest.mark.parametrize(
+    ("net", "known"),
+    [
+        (Split(), [("first", (2, 2)), ("second", (4, 4))]),
+        (LastChannels(), [("conv", (4, 4)), ("down", (8, 8))]),
+        (Larger(), [("conv", (8, 8)), ("pool", (4, 4))]),
+        (nn.Sequential(nn.Conv2d(3, 4, 2, 2), nn.AdaptiveAvgPool2d(1)), [("0", (2, 2))]),
+    ],
+)
+def test_strides_are_followed(net, known):
+    found = find_layers(net.eval(), torch.rand(1, 3, 32, 32))
+    assert [(f.name, f.stride) for f in found if min(f.size) > 1] == known
+    assert total_stride(net, (32, 32)) == known[-1][1] or isinstance(net, Larger)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(3, 1, 1)),
+        nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1, padding_mode="circular"), nn.CircularPad2d(1)),
+    ],
+    ids=["pools larger than the map", "padded circularly"],
+)
+def test_small_maps_and_circular_networks_have_no_border(net):
+    layers = layer_equivariance(net.eval(), [torch.rand(3, 6, 6)], (6, 6))
+    assert [layer.name for layer in layers] == [str(n) for n in range(len(layers))]
+    assert max(layer.on_grid.max() for layer in layers) < 1e-6
+
+
+def test_dead_maps_are_null_in_json():
+    net = nn.Sequential(nn.Conv2d(3, 2, 3, 2, 1), nn.ReLU())
+    nn.init.constant_(net[0].bias, -100.0)
+    found = rows(explain(net.eval(), [torch.rand(3, 20, 20)], (16, 16)))
+    assert found[1]["aliasing_by_phase"] == {"0.5": None}
+    json.dumps(found, allow_nan=False)
+
+
+def test_modules_of_two_maps_are_the_rest():
+    class Add(nn.Module):
+        def forward(self, x, y):
+            return x + y
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.add, self.conv = Add(), nn.Conv2d(1, 3, 1)
+
+        def forward(self, x):
+            return self.conv(self.add(x, x.square())).mean((2, 3))
+
+    found = lie_by_layer(Two().eval(), [torch.rand(1, 8, 8)], (8, 8), probes=2)
+    assert [layer.name for layer in found.layers] == ["conv"]
+    assert found.rest[0] > 0
 
 
 def test_blurs_of_mended_networks_are_layers():
@@ -357,6 +448,7 @@ def test_probes_repeat():
         (lambda n, i: layer_equivariance(n, i, (1, 1)), "modules with maps|failed"),
         (lambda n, i: lie_by_layer(n, i, (32, 32), axis="x"), "known: horizontal, vertical"),
         (lambda n, i: lie_by_layer(n, i, (32, 32), probes=0), "expected probes >= 1"),
+        (lambda n, i: lie_by_layer(n, [], (32, 32)), "expected images .*, got none"),
         (lambda n, i: lie_by_layer(n, i, (50, 50)), "expected images of 50x50"),
         (
             lambda n, i: lie_by_layer(nn.Conv2d(3, 2, 1), i, (8, 8)),
@@ -373,9 +465,23 @@ def test_mistakes_are_told(call, message):
 HEAD = ["layer", "kind", "depth", "stride", "aliases", "borders", "aliasing", "both"]
 LAYERS = ["conv1", "bn1", "relu", "conv2", "shortcut", "relu", "pool"]
 NETS = """
+import torch
+from torch import nn
+from torch.nn import functional as F
 from tests.toys import Residual, ready
+
 def net(): return ready(Residual())
 def other(): return ready(Residual())
+
+class Lenet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+    def forward(self, x):
+        return F.max_pool2d(self.b(F.max_pool2d(self.a(x), 2)), 2).mean((2, 3))
+
+grey = [torch.rand(1, 60, 60) for _ in range(2)]
+traced = torch.export.export(nn.Conv2d(3, 2, 3), (torch.rand(1, 3, 32, 32),)).module()
 """
 
 
@@ -422,9 +528,18 @@ def test_command_writes_json_and_draws_several(layers, place):
     assert (place / "depth.png").stat().st_size > 10_000
 
 
+def test_functions_and_grey_datasets(run, layers):
+    done = run("layers", "nets:Lenet", "--images", "nets:grey", "--size", "48", "--quiet")
+    assert done.returncode == 0, done.stderr
+    pools = [line.split() for line in done.stdout.splitlines() if "max pool" in line]
+    assert [line[:2] for line in pools] == [["in", "the"], ["in", "the"]]
+    assert all("%" in line[6] for line in pools)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["nets:traced"], "a compiled graph has no layers to look at"),
         (["--out", "depth.pdf"], "ends in .png or .svg"),
         (["nets:net"], "expected distinct networks"),
         (["toy_net:maps"], "expected a torch.nn.Module, got a function"),

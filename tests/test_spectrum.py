@@ -72,6 +72,18 @@ def test_dtypes(dtype):
     assert share.item() > 0.99
 
 
+@pytest.mark.parametrize(("size", "stride"), [(240, 3), (246, 3), (50, 5), (98, 7), (12, 6)])
+def test_the_limit_itself_has_no_place_whatever_the_size(size, stride):
+    """Where 1 / (2 * stride) is no binary number, too."""
+    limit = wave(1 / (2 * stride), size)
+    assert downsampled(limit, "ideal", stride).before.abs().max() < 1e-4
+    assert downsampled(limit, "slice", stride).aliasing_share.item() > 0.6
+    image = torch.rand(1, 1, size, size)
+    assert downsampled(image, "ideal", stride).kept == pytest.approx(
+        IdealDownsample2d(stride)(image), abs=1e-5
+    )
+
+
 @pytest.mark.parametrize("arguments", [(torch.randn(3, 8, 8), 2), (torch.randn(1, 3, 8, 8), 0)])
 def test_bad_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match="aliasing_share: expected maps"):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -88,7 +89,7 @@ def layers_command(
 ) -> None:
     """Measures what each layer of networks does to a shift, by aliasing and by borders.
 
-    MODEL is as --model of `shiftable sweep`: demo:NAME, timm:NAME, torchvision:NAME, a file, or
+    MODEL is demo:NAME, timm:NAME, torchvision:NAME, a file that antialias wrote, or
     package.module:callable.
     """
     if out is not None and out.suffix not in (".png", ".svg"):
@@ -103,6 +104,11 @@ def layers_command(
         network = models.load(name, size=size, mean=mean, std=std)
         if not isinstance(network.model, nn.Module):
             raise ValueError(f"{name}: expected a torch.nn.Module, got a function")
+        if isinstance(network.model, torch.jit.ScriptModule | torch.fx.GraphModule):
+            raise ValueError(
+                f"{name}: a compiled graph has no layers to look at; give the network that it was "
+                "made of: package.module:callable, or a file that antialias wrote"
+            )
         network.model.to(device)
         try:
             found[name], shown = _explained(network, sources, count, phases, lie, probes, quiet)
@@ -113,9 +119,8 @@ def layers_command(
 
         depth_figure(found, out)
     if as_json:
-        click.echo(
-            json.dumps([_machine(name, one, shown) for name, one in found.items()], indent=1)
-        )
+        every_one = [_machine(name, one, shown) for name, one in found.items()]
+        click.echo(json.dumps(every_one, indent=1, allow_nan=False))
         return
     for name, one in found.items():
         click.echo("\n".join([name, *_table(one, every), ""]))
@@ -136,9 +141,14 @@ def _explained(
 ) -> tuple[Explained, int]:
     assert isinstance(network.model, nn.Module)
     height, width = network.size
+    code = any(map(images.is_code, sources))
+    # Tensors of a dataset are not resized: they have to be large enough.
+    given = images.load(sources, size=None) if code else None
+    channels = 3 if given is None else int(given[0].shape[0])
     # So much more than the window, that it can slide by the largest stride.
-    more = layers.total_stride(network.model, network.size)
-    photographs = images.load(sources, size=(height + more[0], width + more[1]))
+    more = layers.total_stride(network.model, network.size, channels)
+    fitted = height + more[0], width + more[1]
+    photographs = given if given is not None else images.load(sources, size=fitted)
     chosen = [photographs[number] for number in range(min(count, len(photographs)))]
     hidden = True if quiet else None
     with tqdm(
@@ -146,7 +156,7 @@ def _explained(
     ) as bar:
         found = layers.explain(
             network.model, chosen, network.size, phases=phases, probes=probes if lie else None,
-            scale=network.scale, bias=network.bias, progress=bar.update,
+            scale=network.scale[:channels], bias=network.bias[:channels], progress=bar.update,
         )  # fmt: skip
     return found, len(chosen)
 
@@ -172,7 +182,7 @@ def _table(one: Explained, every: bool) -> list[str]:
     kept = [
         row
         for number, row in enumerate(listed)
-        if every or tuple(row["stride"]) > tuple(row["reads"]) or number == len(listed) - 1
+        if every or _lowers(row) or number == len(listed) - 1
     ]
     head = ("layer", "kind", "depth", "stride", "aliases", "borders", "aliasing", "both")
     shown = [
@@ -187,7 +197,22 @@ def _table(one: Explained, every: bool) -> list[str]:
         )
         for row in kept
     ]
+    shown += [
+        (
+            f"in {operation.name or 'the network'}",
+            operation.kind,
+            "-",
+            "x" + by_axis(operation.stride),
+            "-" if operation.aliasing_share is None else f"{operation.aliasing_share:.1%}",
+            *["-"] * (3 + (one.lie is not None)),
+        )
+        for operation in layers.elsewhere(one)
+    ]
     return aligned([head + (() if one.lie is None else ("Lie derivative",)), *shown])
+
+
+def _lowers(row: dict[str, Any]) -> bool:
+    return any(after > before for after, before in zip(row["stride"], row["reads"], strict=True))
 
 
 def _cell(found: dict[str, Any] | None) -> str:

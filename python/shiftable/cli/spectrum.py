@@ -74,12 +74,12 @@ def spectrum_command(
     shares: dict[str, list[float]] = {}
     first: list[Downsampled] = []
     for pixels in photographs:
-        image = pixels[None].float() / 255
+        image = _shown(pixels)
         steps = [spectrum.downsampled(image, name, stride) for name in chosen]
         for step in steps:
             shares.setdefault(step.name, []).append(step.aliasing_share.item())
         first = first or steps
-    image = photographs[0][None].float() / 255
+    image = _shown(photographs[0])
     if out is not None:
         from shiftable.figures.spectrum import spectrum_figure  # matplotlib takes a second
 
@@ -105,6 +105,12 @@ def spectrum_command(
     click.echo(f"[{told if len(photographs) > 1 else 'of one image'}]")
     if out is not None:
         click.echo(f"drawn to {out}")
+
+
+def _shown(pixels: Tensor) -> Tensor:
+    """An image (1, C, H, W) from 0 to 1; floating ones may be so already."""
+    image = pixels[None].float()
+    return image if pixels.is_floating_point() and float(image.max()) <= 1 else image / 255
 
 
 def _curve(maps: Tensor) -> dict[str, list[float]]:

@@ -12,6 +12,9 @@ from shiftable.convert.placement import blurs
 from shiftable.convert.trace import Step, Trace, aten, trace
 from shiftable.spectrum import aliasing_share
 
+_PIXELS = (
+    5.5  # for each of the stride: on smaller maps the window's main lobe is wider than what is left
+)
 _AT_ONCE = 4  # images, since every map is made at full resolution, too
 
 
@@ -32,7 +35,8 @@ class StridedOperation:
         blurred: whether a low-pass filter comes with or right before it.
         aliasing_share: of the energy of the map before the stride, the share above the limit of
             Nyquist after it (`shiftable.spectrum.aliasing_share`), mean over the images; None where
-            no map precedes the stride.
+            no map precedes the stride, or one of fewer than 5.5 pixels for each of the stride, whose
+            spectrum says nothing.
     """
 
     name: str
@@ -271,6 +275,9 @@ def _measure(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fl
         return None
     if dense.ndim == len(stride) + 1:
         dense = dense.unsqueeze(0)
+    axes = zip(dense.shape[-len(stride) :], stride, strict=True)
+    if any(step > 1 and size < _PIXELS * step for size, step in axes):
+        return None
     return aliasing_share(dense, stride).mean().item()
 
 

@@ -29,6 +29,7 @@ class Step:
         shapes: of its first input and its output.
         path: the modules that it runs in, outermost first, with the number of their call.
         measured: what the trace's `measure` returned.
+        others: numbers of what it makes besides, as a split does.
     """
 
     operator: Any
@@ -38,6 +39,7 @@ class Step:
     shapes: tuple[tuple[int, ...], tuple[int, ...]]
     path: tuple[tuple[str, int], ...]
     measured: Any = None
+    others: tuple[int, ...] = ()
 
     @property
     def module(self) -> str:
@@ -53,6 +55,7 @@ class Call:
     given: Tensor | None = None
     input: int | None = None
     output: int | None = None
+    alone: bool = True  # whether it was given nothing else
 
 
 @dataclass(eq=False)
@@ -70,7 +73,7 @@ class Trace:
 
     def producer(self, value: int) -> Step | None:
         """The operator that made a value; None for the network's input and its weights."""
-        return next((step for step in self.steps if step.output == value), None)
+        return next((step for step in self.steps if value in (step.output, *step.others)), None)
 
     def count(self, name: str) -> int:
         """How often a module is called."""
@@ -175,6 +178,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._counts[name] += 1
             if arguments and isinstance(arguments[0], Tensor):
                 call.given, call.input = arguments[0], self._value(arguments[0])
+                call.alone = len(arguments) == 1
             self.trace.calls.append(call)
         self._stack.append((call.name, max(0, self._counts[call.name] - 1)))
         self._open.append(call)
@@ -200,6 +204,12 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._values[id(tensor)] = len(self._alive)
         return self._values[id(tensor)]
 
+    def _made(self, tensor: Tensor) -> int:
+        """A new number: in place or not, what is written is a new value."""
+        self._alive.append(tensor)
+        self._values[id(tensor)] = len(self._alive)
+        return len(self._alive)
+
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         kwargs = kwargs or {}
         measured = self._measure(function, args, kwargs) if self._measure else None
@@ -207,20 +217,19 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inputs = tuple(self._value(tensor) for tensor in leaves)
         shape = tuple(leaves[0].shape) if leaves else ()
         result = function(*args, **kwargs)
-        made = result[0] if isinstance(result, tuple | list) and result else result
+        made, *besides = result if isinstance(result, tuple | list) and result else [result]
         if isinstance(made, Tensor):
-            # In place or not, it is a new value.
-            self._alive.append(made)
-            self._values[id(made)] = len(self._alive)
+            number = self._made(made)
             self.trace.steps.append(
                 Step(
                     function.overloadpacket,
                     (None, *args[1:]) if args and isinstance(args[0], Tensor) else tuple(args),
                     inputs,
-                    self._values[id(made)],
+                    number,
                     (shape, tuple(made.shape)),
                     tuple(self._stack),
                     measured,
+                    tuple(self._made(one) for one in besides if isinstance(one, Tensor)),
                 )
             )
         return result

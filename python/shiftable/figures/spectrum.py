@@ -62,7 +62,9 @@ def spectrum_figure(
     )
     if steps:
         kept = (
-            f"every {_ordinal(steps[0].stride)} pixel is kept; a dashed square: the new limit of "
+            "every pixel is kept"
+            if steps[0].stride == 1
+            else f"every {_ordinal(steps[0].stride)} pixel is kept; a dashed square: the new limit of "
             "Nyquist"
         )
         figure.suptitle(plain(title + (": " if title else "") + kept), fontsize=11)
@@ -70,7 +72,7 @@ def spectrum_figure(
 
 
 def _ordinal(number: int) -> str:
-    words = {1: "", 2: "second", 3: "third", 4: "fourth", 5: "fifth", 8: "eighth"}
+    words = {2: "second", 3: "third", 4: "fourth", 5: "fifth", 8: "eighth"}
     return words.get(number, f"{number}-th")
 
 

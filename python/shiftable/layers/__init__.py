@@ -2,7 +2,7 @@
 
 from shiftable.layers.circular import CircularPadding
 from shiftable.layers.equivariance import Layer, layer_equivariance
-from shiftable.layers.explained import Explained, explain, rows, total_stride
+from shiftable.layers.explained import Explained, elsewhere, explain, rows, total_stride
 from shiftable.layers.lie import LayerLie, LieByLayer, lie_by_layer
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Layer",
     "LayerLie",
     "LieByLayer",
+    "elsewhere",
     "explain",
     "layer_equivariance",
     "lie_by_layer",

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from shiftable._ops import ops as ours
@@ -18,7 +20,8 @@ class CircularPadding(TorchDispatchMode):  # type: ignore[no-untyped-call]
     other; the first row and column of its result stay where they are, and `ceil(n / stride)` come
     out. So a map whose size is divided by all strides has no border at all, and what is left of a
     network's error of equivariance on its grid is 0, but for rounding. Transposed convolutions and
-    interpolations stay as they are.
+    interpolations stay as they are, and so does the size of what was padded where no convolution or
+    pool follows at once.
 
     Examples:
         >>> import torch
@@ -34,10 +37,17 @@ class CircularPadding(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # What a padding made, by id: itself (so that the id is not used again), what it was made
         # of, and the (top, left) pixels before that.
         self._padded: dict[int, tuple[Tensor, Tensor, tuple[int, int]]] = {}
+        self._constant = _Constant()
+
+    def __enter__(self) -> "CircularPadding":
+        self._constant.__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
 
     def __exit__(self, *exception: Any) -> None:
         self._padded.clear()
         super().__exit__(*exception)  # type: ignore[no-untyped-call]
+        self._constant.__exit__(*exception)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         rule = _RULES.get(function.overloadpacket)
@@ -70,12 +80,15 @@ class CircularPadding(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _pool(self, args: list[Any], dilated: bool) -> list[Any] | None:
         image, kernel = args[0], _pair(args[1])
-        if image.ndim != 4 or all(k >= n for k, n in zip(kernel, image.shape[2:], strict=True)):
-            return None  # a global pool has no border
+        if image.ndim != 4:
+            return None
         args += [[], 0, 1][len(args) - 2 :] if dilated else [[], 0][len(args) - 2 :]
+        before = _pair(args[3])
+        if max(before) == 0 and kernel == list(image.shape[2:]):
+            return None  # a global pool has no border
         reach = _reach(kernel, _pair(args[4])) if dilated else kernel
         stride = _pair(args[2] or kernel)
-        args[0] = self._wrapped(image, reach, stride, _pair(args[3]))
+        args[0] = self._wrapped(image, reach, stride, before)
         args[2], args[3] = stride, [0, 0]
         if len(args) > 4 + dilated:
             args[4 + dilated] = False  # no window hangs over the edge any more
@@ -127,6 +140,20 @@ class CircularPadding(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _polyphase(self, args: list[Any]) -> list[Any]:
         args[5 if isinstance(args[1], Tensor) else 4] = "circular"  # a phase comes first, or none
         return args
+
+
+class _Constant(TorchFunctionMode):
+    """Makes circular paddings constant ones: below, the dispatcher sees them as copies only."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        kwargs = kwargs or {}
+        if function in (F.pad, torch._C._nn.pad):
+            mode = args[2] if len(args) > 2 else kwargs.get("mode")
+            if mode == "circular":
+                return function(
+                    *args[:2], **{k: v for k, v in kwargs.items() if k in ("input", "pad")}
+                )
+        return function(*args, **kwargs)
 
 
 def _after(size: int, kernel: int, stride: int, before: int) -> int:

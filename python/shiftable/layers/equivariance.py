@@ -40,14 +40,15 @@ class Layer(Found):
 
     def on_grid_mean(self) -> Estimate:
         """The error on the grid, mean over the images that have one, with its 95 % interval."""
-        return _mean(self.on_grid)
+        return known_mean(self.on_grid)
 
     def sub_grid_mean(self) -> Estimate:
         """The error between pixels of the grid, mean over phases and images."""
-        return _mean(self.sub_grid.mean(0) if len(self.phases) else np.array([]))
+        return known_mean(self.sub_grid.mean(0) if len(self.phases) else np.array([]))
 
 
-def _mean(errors: Errors) -> Estimate:
+def known_mean(errors: Errors) -> Estimate:
+    """Estimates the mean of the errors that can be had."""
     known = errors[np.isfinite(errors)]
     return mean(known) if len(known) else Estimate(None, None, None, 0)
 
@@ -174,6 +175,10 @@ def _layers(
         for layer in _maps(found)
         if (layer.size[0] * layer.stride[0], layer.size[1] * layer.stride[1]) == (height, width)
     ]
+    if not wrapped:
+        raise ValueError(
+            "layer_equivariance: no map of the network wraps around with circular padding"
+        )
     return wrapped, (height, width)
 
 

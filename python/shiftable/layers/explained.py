@@ -1,6 +1,6 @@
 """All that is measured of a network's layers, together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict, dataclass
 from math import lcm
 from typing import Any
@@ -10,10 +10,14 @@ from torch import Tensor, nn
 
 from shiftable.convert import StridedOperation, strided_operations
 from shiftable.engine import device_of, dtype_of
-from shiftable.layers.equivariance import Layer, layer_equivariance
+from shiftable.layers.equivariance import Layer, known_mean, layer_equivariance
 from shiftable.layers.found import enclosing, find_layers
 from shiftable.layers.lie import LieByLayer, lie_by_layer
 from shiftable.layers.windows import Colour, windows
+
+_SHOWN = (
+    64  # images that aliasing shares are of, at most: they hardly differ, and all are in memory
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +28,8 @@ class Explained:
         own: errors with the network's own padding: on the grid, what its borders do; between, borders
             and aliasing.
         circular: errors with circular padding: between the grid, aliasing alone.
-        operations: what lowers resolution, with the share of energy that aliases there.
+        operations: what lowers resolution, with the share of energy that aliases there, over the
+            first 64 images.
         lie: what each layer adds to the change of the output; None where that was not asked for.
     """
 
@@ -69,17 +74,19 @@ def explain(
         layer_equivariance(model, images, size, padding=padding, phases=phases, **how)
         for padding in ("own", "circular")
     )
-    operations = strided_operations(model, windows(model, images, size, **pixels))
+    # So many at a time as a trace takes, and not all images as floats at once.
+    operations = strided_operations(model, windows(model, images[:_SHOWN], size, **pixels))
     lie = None if probes is None else lie_by_layer(model, images, size, probes=probes, **how)
     return Explained(own, circular, operations, lie)
 
 
-def total_stride(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
+def total_stride(model: nn.Module, size: tuple[int, int], channels: int = 3) -> tuple[int, int]:
     """Returns the least shift (vertical, horizontal) in pixels that is on the grid of every layer.
 
     Args:
-        model: takes `(1, 3, h, w)`.
+        model: takes `(1, channels, h, w)`.
         size: (h, w) of its input, pixels.
+        channels: of its input.
 
     Raises:
         ValueError: where the network fails.
@@ -89,13 +96,14 @@ def total_stride(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
         (4, 4)
     """
     place, dtype = device_of(model), dtype_of(model)
-    layers = find_layers(model, torch.zeros(1, 3, *size, device=place, dtype=dtype))
-    vertical, horizontal = (lcm(*(one.stride[axis] for one in layers)) for axis in (0, 1))
+    layers = find_layers(model, torch.zeros(1, channels, *size, device=place, dtype=dtype))
+    maps = [one for one in layers if min(one.size) > 1]
+    vertical, horizontal = (lcm(*(one.stride[axis] for one in maps)) for axis in (0, 1))
     return vertical, horizontal
 
 
 def rows(found: Explained) -> list[dict[str, Any]]:
-    """One row a layer or operation, in the order of the forward pass, ready for JSON.
+    """One row a layer, in the order of the forward pass, ready for JSON.
 
     Values that are means over images have an interval; null is what cannot be had.
     """
@@ -125,10 +133,20 @@ def rows(found: Explained) -> list[dict[str, Any]]:
 def operations_by_layer(found: Explained) -> dict[tuple[str, int], StridedOperation]:
     """The operations that lower resolution, by the name and call of the layer that each is in."""
     names = {layer.name for layer in found.own}
-    return {
-        (one.name if one.name in names else enclosing(one.name, names) or one.name, one.call): one
-        for one in found.operations
-    }
+    return {_layer_of(one, names): one for one in found.operations}
+
+
+def elsewhere(found: Explained) -> list[StridedOperation]:
+    """The operations that are in no layer: calls of functions, slices, maps that are no (N, C, H, W)."""
+    names = {layer.name for layer in found.own}
+    known = {(layer.name, layer.call) for layer in found.own}
+    return [one for one in found.operations if _layer_of(one, names) not in known]
+
+
+def _layer_of(operation: StridedOperation, names: Container[str]) -> tuple[str, int]:
+    own = operation.name in names
+    name = operation.name if own else enclosing(operation.name, names) or operation.name
+    return name, operation.call
 
 
 def _about(layer: Layer) -> dict[str, Any]:
@@ -136,8 +154,8 @@ def _about(layer: Layer) -> dict[str, Any]:
     return {name: getattr(layer, name) for name in names}
 
 
-def _by_phase(layer: Layer) -> dict[str, float]:
+def _by_phase(layer: Layer) -> dict[str, float | None]:
     return {
-        f"{phase:g}": float(errors.mean())
+        f"{phase:g}": known_mean(errors).value
         for phase, errors in zip(layer.phases, layer.sub_grid, strict=True)
     }

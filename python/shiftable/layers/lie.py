@@ -108,13 +108,16 @@ def lie_by_layer(
         raise ValueError(f"lie_by_layer: unknown axis '{axis}'; known: horizontal, vertical")
     if probes < 1 or batch < 1:
         raise ValueError(f"expected probes >= 1 and batch >= 1, got {probes} and {batch}")
+    if not len(images):
+        raise ValueError("lie_by_layer: expected images (C, H, W), got none")
     layers: list[Found] = []
     found: list[Contributions] = []
     draw = torch.Generator().manual_seed(seed)
     for first in range(0, len(images), batch):
         part = [images[n] for n in range(first, min(first + batch, len(images)))]
         window = windows(model, part, size, scale=scale, bias=bias)
-        layers = layers or find_layers(model, window[:1])
+        # One of several inputs is a sum or product of them: it goes to the rest.
+        layers = layers or [one for one in find_layers(model, window[:1]) if one.alone]
         found.append(_contributions(model, layers, window, axis, probes, draw))
         if progress is not None:
             progress(len(part))
@@ -172,7 +175,7 @@ def _contributions(
                 whole, own = arrived[0], torch.stack([torch.zeros(len(window)), *arrived[1:]])
                 values = torch.stack([*arrived[1:], whole - own.sum(0), whole])
                 sums += values.double().square().numpy()
-        except (RuntimeError, ValueError, AttributeError) as error:
+        except (RuntimeError, ValueError, AttributeError, TypeError) as error:
             raise ValueError(
                 "lie_by_layer: expected a network with logits (B, K) that can be differentiated "
                 f"twice, got for {tuple(window.shape)}: {str(error).strip().partition(chr(10))[0]}"

@@ -189,14 +189,16 @@ def _pairs(
 def _json(path: Path) -> Mapping[str, Any]:
     try:
         size = path.stat().st_size
-        if size > _LARGEST:
-            raise ValueError(f"{path} has {size:,} bytes, expected at most {_LARGEST:,}; split it")
-        if not size:
-            raise ValueError(f"{path} is empty, expected annotations in COCO's format")
-        content = json.loads(path.read_bytes())
+        text = path.read_bytes() if 0 < size <= _LARGEST else b""
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    if size > _LARGEST:
+        raise ValueError(f"{path} has {size:,} bytes, expected at most {_LARGEST:,}; split it")
+    if not size:
+        raise ValueError(f"{path} is empty, expected annotations in COCO's format")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:  # also a number of too many digits
         raise ValueError(f"{path} is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(
@@ -237,7 +239,7 @@ def _table(
 
 
 def _number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) < 1e300  # False for NaN, too
 
 
 def _whole(value: Any) -> bool:

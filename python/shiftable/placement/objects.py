@@ -94,8 +94,8 @@ class Objects:
     def reach(self) -> Numbers:
         """(N, 2, 2): the lowest and highest relative (y, x) that the centre could have.
 
-        The box stays within the image, so a large one has little room. A pixel's width is left
-        where there is none, since centres are known to a pixel.
+        The box stays within the image, so a large one has little room; and half a pixel more to
+        each side, since centres are known to a pixel.
         """
         before = self.boxes[:, :2] / self.frames
         after = 1 - before - self.fractions

@@ -120,7 +120,7 @@ def read_classes(path: Path) -> Classes:
                 int(number): str(name[-1] if isinstance(name, list) else name)
                 for number, name in found.items()
             }
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, RecursionError) as error:
         raise ValueError(f"{expected}: {error}") from error
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise ValueError(f"{expected}, got {text[:40]}")

@@ -72,8 +72,9 @@ def photographs_of(
         ValueError: if they cannot be loaded, or are others.
     """
     entry = series.stored.entry["images"]
-    told = series.run.manifest.get("sources", {}).get("images", [])
-    where = [str(source) for source in given or told]
+    sources = series.run.manifest.get("sources")  # older runs have none
+    told = sources.get("images") if isinstance(sources, dict) else None
+    where = [str(source) for source in given or (told if isinstance(told, list) else [])]
     if not where:
         brief = "the run does not say where its photographs are"
         raise MissingError(brief, brief)

@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from shiftable.filters import binomial
 from shiftable.functional import blur_downsample
-from shiftable.spectrum.energy import aliasing_share
+from shiftable.spectrum.energy import aliasing_share, below_limit
 
 NAMES = (
     "slice", "max", "convolution", "average", "blur-3", "blur-5", "blur-9", "ideal"
@@ -95,7 +95,7 @@ def _ideal(images: Tensor, stride: int) -> Tensor:
         return images
     for axis in (-2, -1):
         size = images.shape[axis]
-        passes = torch.fft.fftfreq(size, device=images.device).abs() < 1 / (2 * stride)
+        passes = below_limit(size, stride, images.device)
         shape = (size, 1) if axis == -2 else (size,)
         images = torch.fft.ifft(torch.fft.fft(images, dim=axis) * passes.view(shape), dim=axis).real
     return images

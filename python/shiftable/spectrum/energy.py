@@ -47,15 +47,20 @@ def aliasing_share(maps: Tensor, stride: int | Sequence[int]) -> Tensor:
         return torch.zeros(len(maps), dtype=torch.float64, device=maps.device)
     outside = torch.zeros((), dtype=torch.bool, device=maps.device)
     for axis, step in zip(range(-len(strides), 0), strides, strict=True):
-        beyond = torch.fft.fftfreq(maps.shape[axis], device=maps.device).abs() >= 1 / (2 * step)
-        beyond = beyond if step > 1 else torch.zeros_like(beyond)
-        outside = outside | beyond.view(-1, *[1] * (-axis - 1))
+        kept = below_limit(maps.shape[axis], step, maps.device)
+        outside = outside | ~kept.view(-1, *[1] * (-axis - 1))
     energy, total = _energy(maps, len(strides))
     left = energy.flatten(1).sum(1)
     aliased = (energy * outside).flatten(1).sum(1)
     # What is left of a constant map is rounding.
     pixels = maps[0, 0].numel()
     return torch.where(left > 1e-20 * pixels * total, aliased / left, 0.0)
+
+
+def below_limit(size: int, stride: int, device: torch.device) -> Tensor:
+    """Which frequencies of an axis, 0 first, a stride has a place for; in whole numbers, so exact."""
+    number = torch.arange(size, device=device)
+    return (2 * stride * torch.minimum(number, size - number) < size) | (stride == 1)
 
 
 def _energy(maps: Tensor, axes: int) -> tuple[Tensor, Tensor]:

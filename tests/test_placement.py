@@ -273,6 +273,7 @@ BAD = [
     (change(bbox=[0, 0, 5, "5"]), "expected a bbox [left, top, width, height]"),
     (change(bbox=[0, 0, 5, True]), "expected a bbox [left, top, width, height]"),
     (change(bbox=[0, 0, 5, math.nan]), "expected a bbox [left, top, width, height]"),
+    (change(bbox=[0, 0, 10**400, 5]), "expected a bbox [left, top, width, height]"),
     (change(keypoints=[1, 1, 2]), "annotation 1: expected keypoints of 3 x 3 numbers, got 3"),
     (change(keypoints={}), "expected keypoints of 3 x 3 numbers, got {}"),
     (change(keypoints=["x"] * 9), "expected keypoints of numbers"),
@@ -302,6 +303,7 @@ def test_bad_annotations_are_one_line(run, annotated, content, message):
         (["empty.json"], "empty.json is empty"),
         (["text.json"], "text.json is no JSON"),
         (["deep.json"], "deep.json is no JSON"),
+        (["digits.json"], "digits.json is no JSON"),
         (["huge.json"], "huge.json has 5,368,709,120 bytes, expected at most"),
         (["none.json"], "cannot read none.json: No such file"),
         (["good.json", "--keypoints", "left_eye,tail"], "no category has the keypoints 'left_eye' and 'tail'; known: nose, left_eye, right_eye"),
@@ -328,6 +330,7 @@ def test_mistakes_are_one_line(run, place, annotated, arguments, message):
     annotated(coco(), "good.json")
     (place / "empty.json").touch()
     (place / "text.json").write_text("boxes")
+    (place / "digits.json").write_text("9" * 5000)
     (place / "deep.json").write_text("[" * 200_000)
     with (place / "huge.json").open("wb") as file:
         file.truncate(5 << 30)  # of nothing, which takes no room

@@ -276,9 +276,10 @@ def test_missing_photographs_are_told_and_the_page_is_made(run, place):
     path = place / "run" / "manifest.json"
     manifest = json.loads(path.read_text())
     del manifest["sources"]
-    path.write_text(json.dumps(manifest))
-    done = run("report", "run", "--out", "page.html")
-    assert "run does not say where its photographs are. Name them by --images." in done.stderr
+    for damaged in ({}, {"sources": ["x"]}, {"sources": None}, {"sources": {"images": 5}}):
+        path.write_text(json.dumps({**manifest, **damaged}))
+        done = run("report", "run", "--out", "page.html")
+        assert "run does not say where its photographs are. Name them by --images." in done.stderr
     done = run("report", "run", "--out", "page.html", "--no-pictures")
     assert (done.returncode, done.stderr) == (0, "")
     assert "left out, as was asked for" in (place / "page.html").read_text()

@@ -236,6 +236,18 @@ def test_command_tells_what_aliases(run, stripes, place):
     ]
 
 
+def test_floating_images_are_drawn_as_they_are(run, place, monkeypatch):
+    """From 0 to 1, which is not divided by 255 once more."""
+    (place / "own.py").write_text("import torch\nimages = [torch.ones(3, 32, 32) * 0.5]\n")
+    shown = []
+    monkeypatch.setattr(
+        "shiftable.figures.spectrum.spectrum_figure", lambda image, *_, **__: shown.append(image)
+    )
+    done = run("spectrum", "own:images", "--size", "original", "--out", "x.png")
+    assert done.returncode == 0, done.stderr
+    assert shown[0].eq(0.5).all()
+
+
 @pytest.mark.parametrize(
     ("more", "kind"),
     [([], "png"), (["--six-panels"], "svg"), (["--step", "max", "--step", "blur-7"], "svg")],

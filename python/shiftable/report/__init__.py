@@ -57,6 +57,8 @@ def write_report(
     summaries = [
         metrics.summary(one.stored.outcomes(), (*HEADLINE, *HEADLINE_WHERE_HAD)) for one in series
     ]
+    if not Path(out).parent.is_dir():
+        raise ValueError(f"no folder {Path(out).parent} to write {Path(out).name} to")
     names = page.legends(series)
     distances = {
         name: metrics.by_distance(one.stored.outcomes())

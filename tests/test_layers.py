@@ -240,6 +240,7 @@ def test_layers_have_their_stride_and_depth():
         ("conv", 1, 2, (2, 2), (4, 4), (4, 4)),
         ("up", 0, 2, (4, 4), (2, 2), (8, 8)),
     ]
+    assert [f.grid for f in found] == [(2, 2), (4, 4), (4, 4)]
     found = find_layers(ready(Residual()), torch.rand(1, 3, 16, 16))
     assert [(f.name, f.depth, f.stride[0]) for f in found] == [
         ("conv1", 1, 2), ("bn1", 1, 2), ("relu", 1, 2), ("conv2", 2, 2), ("shortcut", 1, 2),
@@ -310,6 +311,32 @@ def test_small_maps_and_circular_networks_have_no_border(net):
     layers = layer_equivariance(net.eval(), [torch.rand(3, 6, 6)], (6, 6))
     assert [layer.name for layer in layers] == [str(n) for n in range(len(layers))]
     assert max(layer.on_grid.max() for layer in layers) < 1e-6
+
+
+class Through(nn.Module):
+    """Down by two, up by four, down by four: maps of half a pixel between."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 4, 3, 2, 1), nn.Upsample(scale_factor=4)
+        self.conv, self.pool = nn.Conv2d(4, 4, 3, padding=1), nn.AvgPool2d(4)
+
+    def forward(self, x):
+        return self.pool(self.conv(self.up(self.down(x))))
+
+
+def test_maps_made_larger_are_measured_on_the_grid_that_they_went_through():
+    """By two pixels of the image; one would show aliasing as if it were borders."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 3))
+    for padding in ("own", "circular"):
+        layers = layer_equivariance(net, [torch.rand(3, 36, 36)], (32, 32), padding=padding)
+        assert [(one.stride[0], one.grid[0], one.phases) for one in layers] == [
+            (2, 2, (0.5,)), (1, 2, (0.5,)), (1, 2, (0.5,)),
+        ]  # fmt: skip
+        assert max(one.on_grid.max() for one in layers) < 1e-5
+        assert min(one.sub_grid.min() for one in layers) > 1e-2
+    found = find_layers(Through().eval(), torch.rand(1, 3, 32, 32))
+    assert [(f.name, f.stride, f.grid) for f in found] == [("down", (2, 2), (2, 2))]
 
 
 def test_dead_maps_are_null_in_json():
@@ -444,8 +471,8 @@ def test_probes_repeat():
             r"expected images \(C, H, W\), got none",
         ),
         (lambda n, i: layer_equivariance(n, i, (38, 38), padding="own"), "42x42 pixels at least"),
-        (lambda n, i: layer_equivariance(nn.Flatten(), i, (32, 32)), "modules with maps"),
-        (lambda n, i: layer_equivariance(n, i, (1, 1)), "modules with maps|failed"),
+        (lambda n, i: layer_equivariance(nn.Flatten(), i, (32, 32)), "nothing to measure"),
+        (lambda n, i: layer_equivariance(n, i, (1, 1)), "nothing to measure|failed"),
         (lambda n, i: lie_by_layer(n, i, (32, 32), axis="x"), "known: horizontal, vertical"),
         (lambda n, i: lie_by_layer(n, i, (32, 32), probes=0), "expected probes >= 1"),
         (lambda n, i: lie_by_layer(n, [], (32, 32)), "expected images .*, got none"),
@@ -480,6 +507,7 @@ class Lenet(nn.Module):
     def forward(self, x):
         return F.max_pool2d(self.b(F.max_pool2d(self.a(x), 2)), 2).mean((2, 3))
 
+from tests.test_layers import LastChannels as Last
 grey = [torch.rand(1, 60, 60) for _ in range(2)]
 traced = torch.export.export(nn.Conv2d(3, 2, 3), (torch.rand(1, 3, 32, 32),)).module()
 """
@@ -507,6 +535,7 @@ def test_command_prints_a_table(layers):
     assert lines[1].split()[:8] == HEAD
     assert [line.split()[0] for line in lines[2:5]] == ["conv1", "shortcut", "pool"]
     assert "Means over 2 images" in lines[-1]
+    assert not any("left out" in line for line in lines)
     every = layers("--every", "--quiet").stdout.splitlines()
     assert [line.split()[0].strip(",") for line in every[2:9]] == LAYERS
     assert "relu, call 2" in every[7]
@@ -528,6 +557,12 @@ def test_command_writes_json_and_draws_several(layers, place):
     assert (place / "depth.png").stat().st_size > 10_000
 
 
+def test_command_says_what_it_leaves_out(run, layers):
+    done = run("layers", "nets:Last", "--images", "large", "--size", "32", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "[calls of modules left out: 2, whose maps are no (N, C, H, W)" in done.stdout
+
+
 def test_functions_and_grey_datasets(run, layers):
     done = run("layers", "nets:Lenet", "--images", "nets:grey", "--size", "48", "--quiet")
     assert done.returncode == 0, done.stderr
@@ -540,7 +575,9 @@ def test_functions_and_grey_datasets(run, layers):
     ("arguments", "message"),
     [
         (["nets:traced"], "a compiled graph has no layers to look at"),
-        (["--out", "depth.pdf"], "ends in .png or .svg"),
+        (["--out", "depth.pdf"], "expected a .png or .svg to write to"),
+        (["--out", "none/depth.png"], "cannot write none/depth.png: there is no folder none"),
+        (["--probes", "3"], "--probes are for --lie"),
         (["nets:net"], "expected distinct networks"),
         (["toy_net:maps"], "expected a torch.nn.Module, got a function"),
         (["nets:none"], "cannot find 'none'"),

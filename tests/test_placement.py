@@ -312,7 +312,7 @@ def test_bad_annotations_are_one_line(run, annotated, content, message):
         (["good.json", "--class", "cat"], "no class 'cat' in good.json; it has dog, cup"),
         (["good.json", "--threshold", "3"], "--threshold, --masks and --labels are for images"),
         (["good.json", "--cover", "0"], "--cover"),
-        (["good.json", "--figure", "a.gif"], "expected a .png or .svg to draw to"),
+        (["good.json", "--figure", "a.gif"], "expected a .png or .svg to write to"),
         (["good.json", "--sweep", "crop"], "--sweep is of a --run"),
         (["good.json", "--run", "photos"], "photos is not a run"),
         (["photos"], "either --threshold or --masks, got photos with neither"),

@@ -238,12 +238,12 @@ def test_command_tells_what_aliases(run, stripes, place):
 
 def test_floating_images_are_drawn_as_they_are(run, place, monkeypatch):
     """From 0 to 1, which is not divided by 255 once more."""
-    (place / "own.py").write_text("import torch\nimages = [torch.ones(3, 32, 32) * 0.5]\n")
+    (place / "float_images.py").write_text("import torch\nimages = [torch.ones(3, 32, 32) * 0.5]\n")
     shown = []
     monkeypatch.setattr(
         "shiftable.figures.spectrum.spectrum_figure", lambda image, *_, **__: shown.append(image)
     )
-    done = run("spectrum", "own:images", "--size", "original", "--out", "x.png")
+    done = run("spectrum", "float_images:images", "--size", "original", "--out", "x.png")
     assert done.returncode == 0, done.stderr
     assert shown[0].eq(0.5).all()
 
@@ -263,7 +263,8 @@ def test_command_draws(run, stripes, place, more, kind):
     [
         (["none.png"], "none.png"),
         (["fine.png", "--step", "sinc"], "unknown step 'sinc'"),
-        (["fine.png", "--out", "x.jpg"], "ends in .png or .svg"),
+        (["fine.png", "--out", "x.jpg"], "expected a .png or .svg to write to"),
+        (["fine.png", "--figure", "none/x.png"], "there is no folder none"),
         (["fine.png", "--six-panels"], "give --out, and no --step"),
         (["fine.png", "--stride", "64", "--size", "64"], "more pixels a side"),
         ([], "IMAGE"),

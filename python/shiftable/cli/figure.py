@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from shiftable import store
+from shiftable.cli.options import refuse_file
 
 _KINDS = ("distance", "image")
 
@@ -32,8 +33,7 @@ def figure_command(
     """Draws stored runs, several networks in one figure."""
     from shiftable import figures  # matplotlib takes a second to import
 
-    if out.suffix not in (".png", ".svg"):
-        raise ValueError(f"expected a .png or .svg to draw to, got {out}")
+    refuse_file(out, ".png", ".svg")
     shown = {
         (title, sweep.name): sweep
         for title, run in zip(store.titles(runs), map(store.load, runs), strict=True)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from shiftable import arguments, images, intervals, layers, models
 from shiftable.allocator import tune_allocator
-from shiftable.cli.options import IMAGES_HELP, refuse_device
+from shiftable.cli.options import IMAGES_HELP, refuse_device, refuse_file
 from shiftable.convert.report import aligned, by_axis
 from shiftable.intervals import Estimate
 from shiftable.layers import Explained
@@ -47,9 +47,7 @@ _NOTE = (
 @click.option(
     "--probes",
     type=click.IntRange(1),
-    default=32,
-    show_default=True,
-    help="Random probes an image for --lie.",
+    help="Random probes an image for --lie; 32 by default.",
 )
 @click.option(
     "--every",
@@ -65,6 +63,8 @@ _NOTE = (
 )
 @click.option(
     "--out",
+    "--figure",
+    "out",
     type=click.Path(path_type=Path, dir_okay=False),
     help="A picture, a .png or .svg: all networks against depth.",
 )
@@ -77,7 +77,7 @@ def layers_command(
     count: int,
     phases: int,
     lie: bool,
-    probes: int,
+    probes: int | None,
     every: bool,
     size: Any,
     mean: Any,
@@ -92,8 +92,9 @@ def layers_command(
     MODEL is demo:NAME, timm:NAME, torchvision:NAME, a file that antialias wrote, or
     package.module:callable.
     """
-    if out is not None and out.suffix not in (".png", ".svg"):
-        raise ValueError(f"expected --out with a name that ends in .png or .svg, got {out}")
+    refuse_file(out, ".png", ".svg")
+    if probes is not None and not lie:
+        raise ValueError("--probes are for --lie, which was not given")
     if len(set(names)) != len(names):
         raise ValueError(f"expected distinct networks, got {', '.join(names)}")
     refuse_device(device)
@@ -111,9 +112,13 @@ def layers_command(
             )
         network.model.to(device)
         try:
-            found[name], shown = _explained(network, sources, count, phases, lie, probes, quiet)
+            asked = (probes or 32) if lie else None
+            found[name], shown = _explained(network, sources, count, phases, asked, quiet)
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+            reason = str(error).partition("; give one that suits it")[0]
+            raise ValueError(f"{name}: {reason}") from error
+        if not as_json:  # at once: another network may fail
+            click.echo("\n".join([name, *_table(found[name], every), ""]))
     if out is not None:
         from shiftable.figures.depth import depth_figure  # matplotlib takes a second to import
 
@@ -122,8 +127,6 @@ def layers_command(
         every_one = [_machine(name, one, shown) for name, one in found.items()]
         click.echo(json.dumps(every_one, indent=1, allow_nan=False))
         return
-    for name, one in found.items():
-        click.echo("\n".join([name, *_table(one, every), ""]))
     told = f"Means over {shown} images, with 95 % intervals" if shown > 1 else "One image"
     click.echo(_NOTE.format(images=told))
     if out is not None:
@@ -135,8 +138,7 @@ def _explained(
     sources: tuple[str, ...],
     count: int,
     phases: int,
-    lie: bool,
-    probes: int,
+    probes: int | None,
     quiet: bool,
 ) -> tuple[Explained, int]:
     assert isinstance(network.model, nn.Module)
@@ -152,10 +154,13 @@ def _explained(
     chosen = [photographs[number] for number in range(min(count, len(photographs)))]
     hidden = True if quiet else None
     with tqdm(
-        total=(2 + lie) * len(chosen), desc=network.name, unit="image", disable=hidden
+        total=(2 + (probes is not None)) * len(chosen),
+        desc=network.name,
+        unit="image",
+        disable=hidden,
     ) as bar:
         found = layers.explain(
-            network.model, chosen, network.size, phases=phases, probes=probes if lie else None,
+            network.model, chosen, network.size, phases=phases, probes=probes,
             scale=network.scale[:channels], bias=network.bias[:channels], progress=bar.update,
         )  # fmt: skip
     return found, len(chosen)
@@ -208,7 +213,13 @@ def _table(one: Explained, every: bool) -> list[str]:
         )
         for operation in layers.elsewhere(one)
     ]
-    return aligned([head + (() if one.lie is None else ("Lie derivative",)), *shown])
+    table = aligned([head + (() if one.lie is None else ("Lie derivative",)), *shown])
+    if one.left_out:
+        table.append(
+            f"[calls of modules left out: {one.left_out}, whose maps are no (N, C, H, W), or of no "
+            "whole stride]"
+        )
+    return table
 
 
 def _lowers(row: dict[str, Any]) -> bool:

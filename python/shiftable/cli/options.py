@@ -1,5 +1,6 @@
 """Options that several subcommands share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,18 @@ _NETWORK: tuple[Callable[[Command], Command], ...] = (
 )
 
 IMAGES_HELP = "A folder, an image, a .txt list, a .tar shard (may be repeated), package.module:dataset, or demo:photographs."
+
+
+def refuse_file(path: Path | None, *suffixes: str) -> None:
+    """Raises ValueError for a file that could not be written, before anything is computed for it."""
+    if path is None:
+        return
+    if path.suffix not in suffixes:
+        raise ValueError(f"expected a {' or '.join(suffixes)} to write to, got {path}")
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"cannot write {path}: the folder {path.parent} is not writable")
 
 
 def refuse_device(name: str) -> None:

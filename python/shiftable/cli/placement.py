@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from shiftable import images, placement, store
+from shiftable.cli.options import refuse_file
 from shiftable.placement import Joined, Objects
 from shiftable.placement.report import ALL
 from shiftable.store import StoredSweep
@@ -49,7 +50,9 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--sweep", "name", help="Of the run, where it has several.")
 @click.option("--json", "as_json", is_flag=True, help="For machines, with the figure's numbers.")
-@click.option("--figure", type=_FILE, metavar="PATH", help="A picture to draw, a .png or .svg.")
+@click.option(
+    "--out", "--figure", "figure", type=_FILE, metavar="PATH", help="A picture, a .png or .svg."
+)
 def placement_command(
     annotations: str,
     threshold: float | None,
@@ -69,8 +72,7 @@ def placement_command(
     ANNOTATIONS is a COCO file (.json); or images (a folder, an image, a .txt list, a .tar shard or
     package.module:dataset) with --threshold or --masks.
     """
-    if figure is not None and figure.suffix not in (".png", ".svg"):
-        raise ValueError(f"expected a .png or .svg to draw to, got {figure}")
+    refuse_file(figure, ".png", ".svg")
     if name is not None and run is None:
         raise ValueError("--sweep is of a --run")
     stored = None if run is None else _sweep(run, name)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from shiftable import report
-from shiftable.cli.options import IMAGES_HELP
+from shiftable.cli.options import IMAGES_HELP, refuse_file
 
 
 def _count(_context: click.Context, _parameter: click.Parameter, given: str) -> int | None:
@@ -65,8 +65,7 @@ def report_command(
 
     Pointing at a shift of a photograph shows what the network saw there, and what it answered.
     """
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"expected a .html to write to, got {out}")
+    refuse_file(out, ".html")
     if sources and not pictures:
         raise ValueError("--images is for pictures, got --no-pictures")
     notes = report.write_report(

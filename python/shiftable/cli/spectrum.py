@@ -8,6 +8,7 @@ from torch import Tensor
 
 from shiftable import arguments, images, spectrum
 from shiftable.arguments import ImageSize
+from shiftable.cli.options import refuse_file
 from shiftable.convert.report import aligned
 from shiftable.intervals import mean
 from shiftable.spectrum import Downsampled
@@ -47,6 +48,8 @@ _SIX = ("max", "convolution")  # with the original: the source's figure
 )
 @click.option(
     "--out",
+    "--figure",
+    "out",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The picture, a .png or .svg, of the first image.",
 )
@@ -65,8 +68,7 @@ def spectrum_command(
     The table has the share of each image's spectral energy that is above the limit of Nyquist when
     the step keeps every STRIDE-th pixel, mean over the images.
     """
-    if out is not None and out.suffix not in (".png", ".svg"):
-        raise ValueError(f"expected --out with a name that ends in .png or .svg, got {out}")
+    refuse_file(out, ".png", ".svg")
     if six_panels and (names or out is None):
         raise ValueError("--six-panels is a figure of its own: give --out, and no --step")
     photographs = images.load(sources, size=None if size == "original" else size)

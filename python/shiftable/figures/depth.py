@@ -8,12 +8,14 @@ from shiftable.intervals import Estimate
 from shiftable.layers import Explained
 from shiftable.layers.equivariance import Layer
 from shiftable.layers.explained import operations_by_layer
+from shiftable.layers.found import Found
 
 
 def depth_figure(networks: Mapping[str, Explained], path: Path, *, title: str = "") -> None:
     """Draws what layers do to a shift against their depth, several networks in one figure.
 
-    Of the layers of one depth the last is drawn, behind its activation where that is a module.
+    Of the layers of one depth the last is drawn, behind its activation where that is a module, and
+    those that lower resolution; of their parts of the Lie derivative the greatest.
 
     Args:
         networks: by the name that the legend gives each.
@@ -62,7 +64,12 @@ def depth_figure(networks: Mapping[str, Explained], path: Path, *, title: str = 
 def _points(layers: Sequence[Layer], value: object) -> list[tuple[float, Estimate]]:
     assert callable(value)
     last = {layer.depth: layer for layer in layers}
-    return [(depth, value(last[depth])) for depth in sorted(last)]
+    kept = [one for one in layers if one is last[one.depth] or _lowers(one)]
+    return [(one.depth, value(one)) for one in sorted(kept, key=lambda one: one.depth)]
+
+
+def _lowers(layer: Found) -> bool:
+    return any(after > before for after, before in zip(layer.stride, layer.reads, strict=True))
 
 
 def _shares(one: Explained) -> list[tuple[float, Estimate]]:

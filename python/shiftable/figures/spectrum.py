@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from shiftable.colours import COLOURS
+from shiftable.colours import COLOURS, readable
 from shiftable.figures.style import MARKERS, plain, save
 from shiftable.spectrum import Downsampled, energy_spectrum, log_magnitude, radial_average
 
@@ -58,8 +58,9 @@ def spectrum_figure(
         _curves(figure.add_subplot(grid[row : row + 2, column]), image, steps)
     used = [axes[row + 1, column] for row, column in places[: 1 + len(steps)]]
     figure.colorbar(
-        shades, ax=used, shrink=0.5, aspect=30, label="energy against the greatest (dB)"
-    )
+        shades, ax=used, shrink=0.5 if blocks > 1 else 0.8, aspect=30,
+        label="energy against the greatest (dB)",
+    )  # fmt: skip
     if steps:
         kept = (
             "every pixel is kept"
@@ -111,13 +112,15 @@ def _curves(axes: Axes, image: Tensor, steps: Sequence[Downsampled]) -> None:
     every = [("original", image), *((step.title, step.before) for step in steps)]
     for number, (name, maps) in enumerate(every):
         at, found = radial_average(energy_spectrum(maps))
-        # Against the map's own greatest: a convolution of ones is as loud as you like.
-        decibels = 10 * torch.log10((found[0] / found[0].max()).clamp(min=1e-12))
+        # Against the map's own greatest: a convolution of ones is as loud as you like. Without the
+        # ring at 0, whose energy was removed.
+        decibels = 10 * torch.log10((found[0] / found[0].max()).clamp(min=1e-12))[1:]
+        own = "#bbbbbb" if number == 0 else readable(COLOURS[(number - 1) % 7], "#ffffff")
         axes.plot(
-            at, decibels, color="#444444" if number == 0 else COLOURS[(number - 1) % len(COLOURS)],
-            linewidth=1.4, linestyle="-" if number < 5 else "--", label=plain(name),
-            marker=MARKERS[number % len(MARKERS)], markevery=(number, max(1, len(at) // 6)),
-            markersize=4,
+            at[1:], decibels, color=own, linewidth=4 if number == 0 else 1.4,
+            linestyle="-" if number < 5 else "--", label=plain(name),
+            marker=MARKERS[(number - 1) % len(MARKERS)] if number else "", markersize=4,
+            markevery=(number, max(1, len(at) // 6)),
         )  # fmt: skip
     if steps:
         axes.axvline(1 / (2 * steps[0].stride), color="#444444", linestyle=":", linewidth=1)

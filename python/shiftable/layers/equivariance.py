@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from math import lcm
+from math import ceil, lcm
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,10 @@ class Layer(Found):
     """A layer, and how far it is from moving along with its input.
 
     Args:
-        on_grid: (N,) errors of the N images for shifts of whole pixels of the layer's map, mean over
-            both axes; NaN where they cannot be had.
-        sub_grid: (P, N) for shifts between them, at each phase.
-        phases: (P,) the shifts that these are of, in pixels of the layer's map, over 0 to 1; none for
-            a layer of stride 1.
+        on_grid: (N,) errors of the N images for a shift by the layer's grid, mean over both axes;
+            NaN where they cannot be had.
+        sub_grid: (P, N) for shifts between, at each phase.
+        phases: (P,) the shifts that these are of, over the grid, from 0 to 1; none for a grid of 1.
     """
 
     on_grid: Errors
@@ -69,9 +68,11 @@ def layer_equivariance(
 
     Of the map a(x) that a layer of stride s writes for an image x, and of T_d, which moves content
     by d pixels along one axis, the error is the norm of a(T_d x) - T_(d/s) a(x) over the norm of
-    a(x), for each axis. On the grid d is s: the map moves by one pixel. Between, d is a share of s,
-    the phase, and the map is moved by the ideal, band-limited interpolation: what a layer whose map
-    does not alias would do. A layer that is shiftable has an error of 0 at every phase.
+    a(x), for each axis. On the grid d is s: the map moves by one pixel. (After an up-sampling it is
+    the least shift that is whole in every map before, and the map moves by several.) Between, d is a
+    share of that, the phase, and the map is moved by the ideal, band-limited interpolation: what a
+    layer whose map does not alias would do. A layer that is shiftable has an error of 0 at every
+    phase.
 
     With `circular` padding images and maps wrap around: no border is left, the error on the grid is 0
     but for rounding, and that between is aliasing alone. With the network's `own` the windows slide
@@ -163,7 +164,10 @@ def _layers(
     """The layers to measure, and the size of the windows to do it with."""
     layers = _maps(find_layers(model, windows(model, [image], size, "circular", **pixels)))
     if not layers:
-        raise ValueError("layer_equivariance: expected a network of modules with maps, found none")
+        raise ValueError(
+            "no convolution, norm, pool or other module of the network reads and writes maps "
+            "(N, C, H, W) of several pixels: there is nothing to measure"
+        )
     if padding == "own":
         return layers, size
     total = _total(layers)
@@ -184,7 +188,7 @@ def _layers(
 
 def _total(layers: Sequence[Found]) -> tuple[int, int]:
     """The least shift that is on the grid of all of them, by axis."""
-    vertical, horizontal = (lcm(*(layer.stride[axis] for layer in layers)) for axis in (0, 1))
+    vertical, horizontal = (lcm(*(layer.grid[axis] for layer in layers)) for axis in (0, 1))
     return vertical, horizontal
 
 
@@ -196,16 +200,16 @@ def _maps(layers: Sequence[Found]) -> list[Found]:
 def _moves(layer: Found, phases: int) -> Iterator[tuple[int, int, int]]:
     """What to measure a layer at: axis, pixels, and which row of its errors that goes to."""
     for axis in (0, 1):
-        stride = layer.stride[axis]
-        yield axis, stride, 0
-        for row, pixels in enumerate(_pixels(stride, phases), 1):
+        grid = layer.grid[axis]
+        yield axis, grid, 0
+        for row, pixels in enumerate(_pixels(grid, phases), 1):
             yield axis, pixels, row
 
 
-def _pixels(stride: int, phases: int) -> list[int]:
-    """The shifts between pixels of a map of that stride."""
-    every = {round(k * stride / phases) for k in range(1, phases)}
-    return sorted(pixels for pixels in every if 0 < pixels < stride)
+def _pixels(grid: int, phases: int) -> list[int]:
+    """The shifts between those of a grid."""
+    every = {round(k * grid / phases) for k in range(1, phases)}
+    return sorted(pixels for pixels in every if 0 < pixels < grid)
 
 
 def _errors(
@@ -282,7 +286,7 @@ def _error(own: Tensor, moved: Tensor, axis: int, by: float, padding: Padding) -
     else:
         wanted = _mirror_shifted(own, axis - 2, by)
         for side in (-2, -1):
-            edge = max(1, round(own.shape[side] / _EDGE))
+            edge = max(1, round(own.shape[side] / _EDGE), ceil(by))  # so much has entered
             inside = own.shape[side] - 2 * edge
             if inside < 1:
                 return torch.full((len(own),), torch.nan)
@@ -299,9 +303,8 @@ def _shifted(maps: Tensor, axis: int, by: float) -> Tensor:
     frequency = torch.fft.rfftfreq(size, dtype=torch.float64, device=maps.device)
     turn = torch.exp(-2j * torch.pi * frequency * by)
     if size % 2 == 0:
-        turn[-1] = turn[
-            -1
-        ].real.clone()  # a cosine at the limit of Nyquist, of which its sine is not known
+        # A cosine at the limit of Nyquist, of which its sine is not known.
+        turn[-1] = turn[-1].real.clone()
     shape = [-1, 1] if axis == -2 else [-1]
     spectrum = torch.fft.rfft(maps, dim=axis)
     moved: Tensor = torch.fft.irfft(spectrum * turn.to(spectrum.dtype).view(shape), size, axis)
@@ -323,7 +326,7 @@ def _layer(layer: Found, errors: Errors, phases: int) -> Layer:
     between: dict[float, list[Errors]] = {}
     for at, (axis, pixels, row) in enumerate(rows):
         if row:
-            between.setdefault(pixels / layer.stride[axis], []).append(errors[at])
+            between.setdefault(pixels / layer.grid[axis], []).append(errors[at])
     known = tuple(sorted(between))
     found = [np.mean(between[phase], axis=0) for phase in known]
     return Layer(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from shiftable.convert import StridedOperation, strided_operations
 from shiftable.engine import device_of, dtype_of
 from shiftable.layers.equivariance import Layer, known_mean, layer_equivariance
-from shiftable.layers.found import enclosing, find_layers
+from shiftable.layers.found import count_calls, enclosing, find_layers
 from shiftable.layers.lie import LieByLayer, lie_by_layer
 from shiftable.layers.windows import Colour, windows
 
@@ -31,12 +31,15 @@ class Explained:
         operations: what lowers resolution, with the share of energy that aliases there, over the
             first 64 images.
         lie: what each layer adds to the change of the output; None where that was not asked for.
+        left_out: calls of modules that might be layers, whose maps are of one pixel, of another
+            layout, or of no whole stride.
     """
 
     own: list[Layer]
     circular: list[Layer]
     operations: list[StridedOperation]
     lie: LieByLayer | None
+    left_out: int
 
 
 def explain(
@@ -77,7 +80,8 @@ def explain(
     # So many at a time as a trace takes, and not all images as floats at once.
     operations = strided_operations(model, windows(model, images[:_SHOWN], size, **pixels))
     lie = None if probes is None else lie_by_layer(model, images, size, probes=probes, **how)
-    return Explained(own, circular, operations, lie)
+    calls = count_calls(model, windows(model, images[:1], size, **pixels))
+    return Explained(own, circular, operations, lie, calls - len(own))
 
 
 def total_stride(model: nn.Module, size: tuple[int, int], channels: int = 3) -> tuple[int, int]:
@@ -98,7 +102,7 @@ def total_stride(model: nn.Module, size: tuple[int, int], channels: int = 3) -> 
     place, dtype = device_of(model), dtype_of(model)
     layers = find_layers(model, torch.zeros(1, channels, *size, device=place, dtype=dtype))
     maps = [one for one in layers if min(one.size) > 1]
-    vertical, horizontal = (lcm(*(one.stride[axis] for one in maps)) for axis in (0, 1))
+    vertical, horizontal = (lcm(*(one.grid[axis] for one in maps)) for axis in (0, 1))
     return vertical, horizontal
 
 
@@ -150,7 +154,7 @@ def _layer_of(operation: StridedOperation, names: Container[str]) -> tuple[str, 
 
 
 def _about(layer: Layer) -> dict[str, Any]:
-    names = ("name", "call", "kind", "depth", "stride", "size", "channels", "reads")
+    names = ("name", "call", "kind", "depth", "stride", "grid", "size", "channels", "reads")
     return {name: getattr(layer, name) for name in names}
 
 

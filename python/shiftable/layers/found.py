@@ -2,6 +2,7 @@
 
 from collections.abc import Container
 from dataclasses import dataclass
+from math import lcm
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -39,6 +40,8 @@ class Found:
         kind: the module's class.
         depth: convolutions and matrix products on the longest way to it, its own included.
         stride: input pixels for a pixel of the map that it writes, (vertical, horizontal).
+        grid: the least shift that is a whole number of pixels in every map before, and in its own:
+            its stride, but for maps that were made larger again.
         size: of that map, pixels.
         channels: of that map.
         reads: as `stride`, of the map that it reads.
@@ -50,6 +53,7 @@ class Found:
     kind: str
     depth: int
     stride: tuple[int, int]
+    grid: tuple[int, int]
     size: tuple[int, int]
     channels: int
     reads: tuple[int, int]
@@ -73,7 +77,7 @@ def find_layers(model: nn.Module, window: Tensor) -> list[Found]:
     found = trace(model, window, names=blurs(model))
     resized = _known_strides(found, known)
     axes = _axes(found, resized)
-    strides, depths = _followed(found, resized, axes)
+    strides, grids, depths = _followed(found, resized, axes)
     shapes = {step.output: step.shapes[1] for step in found.steps}
     layers, calls = [], dict.fromkeys(known, 0)
     for call in found.calls:
@@ -87,17 +91,42 @@ def find_layers(model: nn.Module, window: Tensor) -> list[Found]:
         steps = (*strides.get(call.input, (1.0, 1.0)), *strides.get(call.output, (1.0, 1.0)))
         if len(shape) != 4 or len(read) != 4 or any(step != int(step) for step in steps):
             continue
+        if len(shape) and shape[0] != len(window):
+            continue  # windows of attention, one behind the other
         if not axes.get(call.input, _MAP) == axes.get(call.output, _MAP) == _MAP:
             continue  # (N, H, W, C), or tokens
         rows, columns, own_rows, own_columns = map(int, steps)
         layers.append(
             Found(
                 call.name, number, type(known[call.name]).__name__, depths[call.output],
-                (own_rows, own_columns), (shape[2], shape[3]), shape[1], (rows, columns),
-                call.alone,
+                (own_rows, own_columns), grids[call.output], (shape[2], shape[3]), shape[1],
+                (rows, columns), call.alone,
             )
         )  # fmt: skip
     return layers
+
+
+def count_calls(model: nn.Module, window: Tensor) -> int:
+    """Returns how many calls of modules that may be layers read and write four axes.
+
+    Those that do nothing do not count, nor those whose last two axes are one pixel.
+
+    Args:
+        model: any network; left as it is.
+        window: `(1, C, h, w)`, what it is shown.
+    """
+    known = layer_modules(model)
+    found = trace(model, window, names=blurs(model))
+    shapes = {step.output: step.shapes[1] for step in found.steps}
+    return sum(
+        call.name in known
+        and call.output != call.input
+        and call.given is not None
+        and call.given.ndim == 4
+        and len(shapes.get(call.output or 0, ())) == 4
+        and min(shapes[call.output or 0][2:]) > 1
+        for call in found.calls
+    )
 
 
 def layer_modules(model: nn.Module) -> dict[str, nn.Module]:
@@ -182,24 +211,32 @@ def _followed(
     found: Trace,
     known: dict[int, tuple[int, tuple[int, int]]],
     axes: dict[int, Axes | None],
-) -> tuple[dict[int, tuple[float, float]], dict[int, int]]:
-    """Of every value: input pixels for one of its pixels by axis, and how deep it is."""
+) -> tuple[dict[int, tuple[float, float]], dict[int, tuple[int, int]], dict[int, int]]:
+    """Of every value: input pixels for one of its pixels by axis, its grid, and how deep it is."""
     strides: dict[int, tuple[float, float]] = {}
+    grids: dict[int, tuple[int, int]] = {}
     depths: dict[int, int] = {}
     for step in found.steps:
         own: tuple[float, float] = _stride(step, axes)
-        before = [strides.get(value, (1.0, 1.0)) for value in step.inputs]
+        inputs = step.inputs
         if step.output in known:
             read, own = known[step.output]
-            before = [strides.get(read, (1.0, 1.0))]
-        longest = [max(axis) for axis in zip((1.0, 1.0), *before, strict=True)]
+            inputs = (read,)
+        # Weights have none; what a step is first given is the image.
+        before = [strides[value] for value in inputs if value in strides] or [(1.0, 1.0)]
+        longest = [max(axis) for axis in zip(*before, strict=True)]
+        stride = longest[0] * own[0], longest[1] * own[1]
+        passed = [grids[value] for value in inputs if value in grids]
+        vertical, horizontal = (
+            lcm(*(grid[axis] for grid in passed), max(1, round(stride[axis]))) for axis in (0, 1)
+        )
         # In place, a value may be written that was read: it is another one afterwards.
         for value in (step.output, *step.others):
-            strides[value] = longest[0] * own[0], longest[1] * own[1]
+            strides[value], grids[value] = stride, (vertical, horizontal)
         deepest = max((depths.get(value, 0) for value in step.inputs), default=0)
         for value in (step.output, *step.others):
             depths[value] = deepest + (step.operator in _DEEPER)
-    return strides, depths
+    return strides, grids, depths
 
 
 def _stride(step: Step, axes: dict[int, Axes | None]) -> tuple[float, float]:

@@ -57,8 +57,6 @@ def write_report(
     summaries = [
         metrics.summary(one.stored.outcomes(), (*HEADLINE, *HEADLINE_WHERE_HAD)) for one in series
     ]
-    if not Path(out).parent.is_dir():
-        raise ValueError(f"no folder {Path(out).parent} to write {Path(out).name} to")
     names = page.legends(series)
     distances = {
         name: metrics.by_distance(one.stored.outcomes())
@@ -69,7 +67,7 @@ def write_report(
     shown = collect(series, found)
     loaded, missing = _loaded(series, found.labels, shown, images) if pictures else ({}, {})
     notes = [_without(names, error.brief) for error, names in missing.items()]
-    named = _class_names(series) if classes is None else classes
+    named = _class_names(series, found.labels) if classes is None else classes
     plans = [one.sweep.plan for one in series]
     layouts = {at: layout(one.sweep.plan) for at, one in enumerate(series) if one.mapped}
     data = [_card_data(photograph, series, layouts, loaded, named) for photograph in shown]
@@ -83,7 +81,7 @@ def write_report(
         lede="How much the answers of a network change as a photograph moves by pixels.",
         sections=[
             page.summary(series, summaries, table.had(summaries)),
-            page.differences(_differences(series)),
+            page.differences(*_differences(series)),
             page.curves(distances),
             page.photographs(cards, [*notes, *_remarks(series, len(cards), pictures, lossy)]),
             page.provenance(series),
@@ -148,24 +146,35 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _differences(series: Sequence[Series]) -> list[page.Difference]:
-    """Every pair of runs that share a sweep."""
+def _differences(series: Sequence[Series]) -> tuple[list[page.Difference], list[str]]:
+    """Of every pair of runs that share a sweep; and why other sweeps cannot be compared."""
     runs: dict[str, Run] = {one.title: one.run for one in series}
     chosen = dict.fromkeys(one.name for one in series)
-    found = []
+    found, reasons = [], []
     for first, second in combinations(runs, 2):
         for name in chosen:
             run, other = runs[first], runs[second]
-            if name in run.sweeps and table.unlike(run, other, name) is None:
-                compared = table.compared(run.sweeps[name], other.sweeps[name], None)
-                apart = {metric: three[2] for metric, three in compared.items()}
-                found.append((name, first, second, apart))
-    return found
+            if name not in run.sweeps or name not in other.sweeps:
+                continue
+            if (reason := table.unlike(run, other, name)) is not None:
+                reasons.append(f"{first} and {second} cannot be compared, {reason}.")
+                continue
+            compared = table.compared(run.sweeps[name], other.sweeps[name], None)
+            apart = {metric: three[2] for metric, three in compared.items()}
+            found.append((name, first, second, apart))
+    return found, reasons
 
 
-def _class_names(series: Sequence[Series]) -> Classes:
-    """ImageNet's, where every network is one of the demo's and they are installed."""
-    if all(str(one.run.manifest["model"]["name"]).startswith("demo:") for one in series):
+def _class_names(series: Sequence[Series], labels: Sequence[tuple[int, ...]]) -> Classes:
+    """ImageNet's, where networks of the demo are among them and they are installed.
+
+    The others have the same classes if their photographs have the same labels, of which some are
+    known.
+    """
+    ours = [str(one.run.manifest["model"]["name"]).startswith("demo:") for one in series]
+    known = [own for own, one in zip(labels, ours, strict=True) if one and max(own) >= 0]
+    alike = bool(known) and all(own == known[0] for own in labels)
+    if all(ours) or alike:
         try:
             return demo.class_names()
         except ImportError:

@@ -131,6 +131,8 @@ def _band(scale: _Scale, number: int, points: Points) -> str:
     low, high = (
         [f"{scale.x(at)} {scale.y(_bounds(found)[end])}" for at, found in points] for end in (0, 1)
     )
+    if len(points) == 1:  # a band of no width: a bar instead
+        return f'<path class="line s{number % 8}" d="M{low[0]}L{high[0]}"/>'
     return f'<path class="band s{number % 8}" d="M{"L".join([*low, *reversed(high)])}z"/>'
 
 

@@ -106,10 +106,12 @@ def summary(
     )
 
 
-def differences(found: Sequence[Difference]) -> str:
-    """The section of paired differences; nothing where no two runs share a sweep."""
+def differences(found: Sequence[Difference], reasons: Sequence[str]) -> str:
+    """The section of paired differences, and why there are no more; nothing where there is neither."""
+    said = "".join(f'<p class="note">{escape(reason)}</p>' for reason in reasons)
+    start = '<section aria-labelledby="differences"><h2 id="differences">Paired differences</h2>'
     if not found:
-        return ""
+        return f"{start}{said}</section>" if reasons else ""
     names = list(dict.fromkeys(name for *_, own in found for name in own))
     head = _head("difference", "sweep", *(METRICS[name].title for name in names))
     rows = []
@@ -123,12 +125,13 @@ def differences(found: Sequence[Difference]) -> str:
             f'<td class="text">{escape(sweep)}</td>{cells}</tr>'
         )
     return (
-        '<section aria-labelledby="differences"><h2 id="differences">Paired differences</h2>'
+        start
         + _scrolled(
             "Paired differences", f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
         )
         + '<p class="note">Both runs are resampled together, photograph by photograph. Shares '
-        "differ by percentage points. In bold where the interval leaves 0 out.</p></section>"
+        "differ by percentage points. In bold where the interval leaves 0 out.</p>"
+        f"{said}</section>"
     )
 
 

@@ -241,7 +241,7 @@
       item.append(" ");
       element("span", "whole", `P = ${share(this.probability[cell])}`, item);
       if (this.classes[cell] !== this.data.subject) {
-        const subject = `${truth < 0 ? "unshifted class" : "true class"} ${classes[this.data.subject]}`;
+        const subject = `${truth < 0 ? "unshifted" : "true"} class ${classes[this.data.subject].replace(/^class (?=\d+$)/, "")}`;
         const small = element("small", "", `${subject}: `, item);
         element("span", "whole", `P = ${share(this.subject[cell])}`, small);
       }

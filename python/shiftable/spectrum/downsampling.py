@@ -84,7 +84,7 @@ def downsampled(images: Tensor, name: str, stride: int = 4) -> Downsampled:
         title = title.format(k=stride, more=stride + 1)
     else:
         before = blur_downsample(images, binomial(int(blur[1])), 1)
-        title = f"blur-pool, {blur[1]} taps"
+        title = f"blur-pool, {blur[1]} tap{'' if blur[1] == '1' else 's'}"
     kept = before[..., ::stride, ::stride]
     return Downsampled(name, title, stride, before, kept, aliasing_share(before, stride))
 

@@ -59,7 +59,7 @@ def lines_figure(
     down = -(-len(shown) // across)
     figure = Figure(figsize=(1.5 + 4.5 * across, 0.7 + 3.7 * down), dpi=110, layout="constrained")
     every = list(dict.fromkeys(name for panel in shown for name in panel.series))
-    every_axes = figure.subplots(down, across, squeeze=False).flat
+    every_axes = figure.subplots(down, across, squeeze=False, sharex=True).flat
     for axes, panel in zip_longest(every_axes, shown):
         if panel is None:
             axes.set_axis_off()
@@ -68,7 +68,8 @@ def lines_figure(
             _draw(axes, points, name, every.index(name))
         axes.set(xlabel=xlabel, ylabel=panel.ylabel)
         axes.set_title(panel.title, fontsize=10)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, axes.dataLim.y1 * 1.06 or 1)  # no marker is cut
+        axes.tick_params(labelbottom=True)
         axes.grid(alpha=0.25)
         if panel.share:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

@@ -138,7 +138,9 @@ def test_real_networks_have_no_border_left(name):
         assert layer.sub_grid.min() > 1e-4, layer.name
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "googlenet"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "mobilenet_v2", "googlenet", "shufflenet_v2_x0_5", "convnext_tiny"]
+)
 def test_torchvision_families_have_no_border_left(name):
     torchvision = peers.peer("torchvision")
     more = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}

@@ -16,6 +16,7 @@ from shiftable.convert.trace import evaluating
 from shiftable.intervals import Estimate, mean
 from shiftable.layers.circular import CircularPadding
 from shiftable.layers.found import Found, find_layers, layer_modules
+from shiftable.layers.interpolation import mirror_shifted, shifted
 from shiftable.layers.windows import Padding, windows
 
 Errors = npt.NDArray[np.float64]
@@ -282,9 +283,9 @@ def _error(own: Tensor, moved: Tensor, axis: int, by: float, padding: Padding) -
     """The relative error (N,) of maps (N, C, H, W) of content that has moved by `by` map pixels."""
     own, moved = (m if m.dtype == torch.float64 else m.float() for m in (own, moved))
     if padding == "circular":
-        wanted = _shifted(own, axis - 2, by)
+        wanted = shifted(own, axis - 2, by)
     else:
-        wanted = _mirror_shifted(own, axis - 2, by)
+        wanted = mirror_shifted(own, axis - 2, by)
         for side in (-2, -1):
             edge = max(1, round(own.shape[side] / _EDGE), ceil(by))  # so much has entered
             inside = own.shape[side] - 2 * edge
@@ -293,30 +294,6 @@ def _error(own: Tensor, moved: Tensor, axis: int, by: float, padding: Padding) -
             own, moved, wanted = (m.narrow(side, edge, inside) for m in (own, moved, wanted))
     apart, norm = ((m.flatten(1).norm(dim=1)) for m in (moved - wanted, own))
     return torch.where(norm > 0, apart / norm, torch.nan)
-
-
-def _shifted(maps: Tensor, axis: int, by: float) -> Tensor:
-    """Periodic maps, moved along an axis by any number of their pixels."""
-    if by == int(by):
-        return maps.roll(int(by), axis)
-    size = maps.shape[axis]
-    frequency = torch.fft.rfftfreq(size, dtype=torch.float64, device=maps.device)
-    turn = torch.exp(-2j * torch.pi * frequency * by)
-    if size % 2 == 0:
-        # A cosine at the limit of Nyquist, of which its sine is not known.
-        turn[-1] = turn[-1].real.clone()
-    shape = [-1, 1] if axis == -2 else [-1]
-    spectrum = torch.fft.rfft(maps, dim=axis)
-    moved: Tensor = torch.fft.irfft(spectrum * turn.to(spectrum.dtype).view(shape), size, axis)
-    return moved
-
-
-def _mirror_shifted(maps: Tensor, axis: int, by: float) -> Tensor:
-    """The same of maps that end at an edge, where they are continued by their mirror image."""
-    if by == int(by):
-        return maps.roll(int(by), axis)  # what enters is left out
-    both = torch.cat([maps, maps.flip(axis)], axis)
-    return _shifted(both, axis, by).narrow(axis, 0, maps.shape[axis])
 
 
 def _layer(layer: Found, errors: Errors, phases: int) -> Layer:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from shiftable.convert.trace import evaluating
 from shiftable.intervals import Estimate, mean
 from shiftable.layers.found import Found, find_layers, layer_modules
+from shiftable.layers.interpolation import derivative
 from shiftable.layers.windows import windows
 from shiftable.lie import Axis
 
@@ -155,7 +156,7 @@ def _contributions(
                 got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
                 raise ValueError(f"its output is {got}")
             probabilities = logits.softmax(1)
-            moving = _derivative(window, axis, 1)
+            moving = derivative(window, axis, 1)
             off = [_off(layer, seen[number], axis) for number, layer in enumerate(layers)]
             written = [
                 one.written
@@ -238,9 +239,9 @@ def _off(layer: Found, seen: _Seen, axis: Axis) -> Tensor:
     """What a layer is off from moving along with its input: J dx - df."""
     at = 1 if axis == "horizontal" else 0
     assert seen.written is not None
-    moving = _derivative(seen.read, axis, layer.reads[at])
+    moving = derivative(seen.read, axis, layer.reads[at])
     change = _change(seen.module, seen.read, moving)
-    return change - _derivative(seen.written.detach(), axis, layer.stride[at])
+    return change - derivative(seen.written.detach(), axis, layer.stride[at])
 
 
 def _change(module: nn.Module, read: Tensor, moving: Tensor) -> Tensor:
@@ -257,18 +258,3 @@ def _change(module: nn.Module, read: Tensor, moving: Tensor) -> Tensor:
     (back,) = torch.autograd.grad(written, read, along, create_graph=True)
     (change,) = torch.autograd.grad(back, along, moving)
     return change
-
-
-def _derivative(maps: Tensor, axis: Axis, stride: int) -> Tensor:
-    """How fast maps (N, C, H, W) change as content moves right or down by an image's pixel."""
-    dim = -1 if axis == "horizontal" else -2
-    size = maps.shape[dim]
-    exact = maps if maps.dtype == torch.float64 else maps.float()
-    both = torch.cat([exact, exact.flip(dim)], dim)  # of even size, so a limit of Nyquist is there
-    frequency = torch.fft.rfftfreq(2 * size, dtype=torch.float64, device=maps.device)
-    frequency[-1] = 0  # a cosine at the limit of Nyquist is at rest
-    turn = -2j * torch.pi * frequency / stride
-    spectrum = torch.fft.rfft(both, dim=dim)
-    turned = spectrum * turn.to(spectrum.dtype).view([-1, 1] if dim == -2 else [-1])
-    changing: Tensor = torch.fft.irfft(turned, 2 * size, dim)
-    return changing.narrow(dim, 0, size).to(maps.dtype)

@@ -78,15 +78,21 @@ def one_pixel_verdict(found: Found) -> str:
 def sizes_numbers(found: Found) -> list[str]:
     """One row a network."""
     rows = [
-        [name, share(one["top1_change_size"]), number(one["mac_size"])]
-        for name, one in found["sizes"].items()
+        [one["model"]["name"], share(own["top1_change_size"]), number(own["mac_size"])]
+        for one, own in _sizes(found)
     ]
     return table(["network", "P(top-1 change) for one pixel of size", "mean absolute change"], rows)
 
 
+def _sizes(found: Found) -> list[tuple[Any, Any]]:
+    """What `shiftable metrics --json` says of each network, and its metrics."""
+    every = [found[name] for name in ("sizes_squeezenet", "sizes_lite0")]
+    return [(one, one["sweeps"][0]["metrics"]) for one in every]
+
+
 def sizes_verdict(found: Found) -> str:
     """Held where no interval holds 0."""
-    lows = [one["top1_change_size"]["low"] for one in found["sizes"].values()]
+    lows = [own["top1_change_size"]["low"] for _, own in _sizes(found)]
     return "Held" if min(lows) > 0 else "Not held for every network"
 
 
@@ -381,7 +387,9 @@ CLAIMS = (
         "So does one pixel of size",
         "So does making it larger or smaller by one pixel.",
         "shiftable sweep --model demo:squeezenet --images demo:all-photographs --protocol embed \\\n"
-        "  --shifts sizes:8 --out runs/sizes && shiftable metrics runs/sizes",
+        "  --shifts sizes:8 --out runs/sizes && \\\n"
+        "  shiftable metrics runs/sizes --json > benchmarks/results/findings/sizes_squeezenet.json\n"
+        "# and the same of demo:efficientnet-lite0, to sizes_lite0.json",
         None,
         sizes_numbers,
         sizes_verdict,
@@ -389,7 +397,8 @@ CLAIMS = (
     Claim(
         "Down-sampling ignores the sampling theorem",
         "Neither a stride nor a max-pool removes what no longer has a place after it, so it aliases.",
-        "shiftable spectrum demo:all-photographs --json > benchmarks/results/findings/spectrum.json",
+        "shiftable spectrum demo:all-photographs --json > benchmarks/results/findings/spectrum.json\n"
+        "shiftable spectrum chelsea.png --out docs/spectrum.png       # of scikit-image's data",
         (
             "spectrum.png",
             "A photograph after eight ways to keep every fourth pixel, and their spectra",

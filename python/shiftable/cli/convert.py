@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from shiftable import filters, images, mended, models, sweep
 from shiftable.allocator import tune_allocator
-from shiftable.cli.options import IMAGES_HELP, network_options, refuse_device
+from shiftable.cli.options import IMAGES_HELP, network_options, refuse_device, some_images_options
 from shiftable.convert import Report, antialias, strided_operations
 from shiftable.convert.report import aligned, by_axis
 from shiftable.mended import Mended
@@ -28,14 +28,7 @@ _EVERY = 10  # steps between checkpoints
 
 @click.command("strides")
 @network_options
-@click.option("--images", "sources", required=True, multiple=True, help=IMAGES_HELP)
-@click.option(
-    "--count",
-    type=click.IntRange(1),
-    default=16,
-    show_default=True,
-    help="How many of the images, the first ones.",
-)
+@some_images_options
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def strides_command(
     model: str,

@@ -10,9 +10,14 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from shiftable import arguments, images, intervals, layers, models
+from shiftable import images, intervals, layers, models
 from shiftable.allocator import tune_allocator
-from shiftable.cli.options import IMAGES_HELP, refuse_device, refuse_file
+from shiftable.cli.options import (
+    preprocessing_options,
+    refuse_device,
+    refuse_file,
+    some_images_options,
+)
 from shiftable.convert.report import aligned, by_axis
 from shiftable.intervals import Estimate
 from shiftable.layers import Explained
@@ -28,14 +33,7 @@ _NOTE = (
 
 @click.command("layers")
 @click.argument("names", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--images", "sources", required=True, multiple=True, help=IMAGES_HELP)
-@click.option(
-    "--count",
-    type=click.IntRange(1),
-    default=16,
-    show_default=True,
-    help="How many of the images, the first ones.",
-)
+@some_images_options
 @click.option(
     "--phases",
     type=click.IntRange(2),
@@ -54,13 +52,7 @@ _NOTE = (
     is_flag=True,
     help="Every layer; by default those that lower resolution, and the last.",
 )
-@click.option("--size", type=arguments.size, metavar="SIZE", help="Input size, S or HxW pixels.")
-@click.option(
-    "--mean", type=arguments.numbers, metavar="NUMBERS", help="By channel, in units of 0..1."
-)
-@click.option(
-    "--std", type=arguments.numbers, metavar="NUMBERS", help="By channel, in units of 0..1."
-)
+@preprocessing_options
 @click.option(
     "--out",
     "--figure",
@@ -186,8 +178,8 @@ def _table(one: Explained, every: bool) -> list[str]:
     listed = layers.rows(one)
     kept = [
         row
-        for number, row in enumerate(listed)
-        if every or _lowers(row) or number == len(listed) - 1
+        for layer, row in zip(one.own, listed, strict=True)
+        if every or layer.lowers or layer is one.own[-1]
     ]
     head = ("layer", "kind", "depth", "stride", "aliases", "borders", "aliasing", "both")
     shown = [
@@ -220,10 +212,6 @@ def _table(one: Explained, every: bool) -> list[str]:
             "whole stride]"
         )
     return table
-
-
-def _lowers(row: dict[str, Any]) -> bool:
-    return any(after > before for after, before in zip(row["stride"], row["reads"], strict=True))
 
 
 def _cell(found: dict[str, Any] | None) -> str:

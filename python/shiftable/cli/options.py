@@ -1,7 +1,7 @@
 """Options that several subcommands share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,37 @@ import torch
 from shiftable import arguments
 
 Command = Callable[..., Any]
+Option = Callable[[Command], Command]
 
 
 def network_options(command: Command) -> Command:
     """Which network, and its preprocessing: `model`, `size`, `mean`, `std`, `weights`."""
-    for option in reversed(_NETWORK):
+    return _with(command, (_MODEL, *_PREPROCESSING, _WEIGHTS))
+
+
+def preprocessing_options(command: Command) -> Command:
+    """What networks are shown: `size`, `mean`, `std`."""
+    return _with(command, _PREPROCESSING)
+
+
+def some_images_options(command: Command) -> Command:
+    """Which images, and how many of them: `sources`, `count`."""
+    return _with(command, _SOME_IMAGES)
+
+
+def _with(command: Command, options: Sequence[Option]) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
 
 
-_NETWORK: tuple[Callable[[Command], Command], ...] = (
-    click.option(
-        "--model",
-        required=True,
-        help="demo:NAME, timm:NAME, torchvision:NAME, a .pt2 or TorchScript file, one that antialias wrote, or package.module:callable.",
-    ),
+IMAGES_HELP = "A folder, an image, a .txt list, a .tar shard (may be repeated), package.module:dataset, or demo:photographs."
+_MODEL = click.option(
+    "--model",
+    required=True,
+    help="demo:NAME, timm:NAME, torchvision:NAME, a .pt2 or TorchScript file, one that antialias wrote, or package.module:callable.",
+)
+_PREPROCESSING: tuple[Option, ...] = (
     click.option(
         "--size",
         type=arguments.size,
@@ -38,14 +54,22 @@ _NETWORK: tuple[Callable[[Command], Command], ...] = (
     click.option(
         "--std", type=arguments.numbers, metavar="NUMBERS", help="By channel, in units of 0..1."
     ),
+)
+_WEIGHTS = click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="A state dict for a timm: or torchvision: model.",
+)
+_SOME_IMAGES: tuple[Option, ...] = (
+    click.option("--images", "sources", required=True, multiple=True, help=IMAGES_HELP),
     click.option(
-        "--weights",
-        type=click.Path(path_type=Path),
-        help="A state dict for a timm: or torchvision: model.",
+        "--count",
+        type=click.IntRange(1),
+        default=16,
+        show_default=True,
+        help="How many of the images, the first ones.",
     ),
 )
-
-IMAGES_HELP = "A folder, an image, a .txt list, a .tar shard (may be repeated), package.module:dataset, or demo:photographs."
 
 
 def refuse_file(path: Path | None, *suffixes: str) -> None:

@@ -1,6 +1,6 @@
 """What the layers of networks do to a shift, against their depth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from shiftable.figures.lines import Panel, lines_figure
@@ -8,7 +8,6 @@ from shiftable.intervals import Estimate
 from shiftable.layers import Explained
 from shiftable.layers.equivariance import Layer
 from shiftable.layers.explained import operations_by_layer
-from shiftable.layers.found import Found
 
 
 def depth_figure(networks: Mapping[str, Explained], path: Path, *, title: str = "") -> None:
@@ -25,26 +24,24 @@ def depth_figure(networks: Mapping[str, Explained], path: Path, *, title: str = 
     Raises:
         ValueError: if there is nothing to draw.
     """
-    error = "relative error"
+    measured = {
+        "aliasing: between the pixels of the grid, circular padding": (
+            _circular,
+            Layer.sub_grid_mean,
+        ),
+        "borders: on the grid, the network's own padding": (_own, Layer.on_grid_mean),
+        "both: between the pixels of the grid, own padding": (_own, Layer.sub_grid_mean),
+    }
     panels = [
         Panel(
-            error,
-            {name: _points(one.circular, Layer.sub_grid_mean) for name, one in networks.items()},
+            "relative error",
+            {name: _points(layers(one), value) for name, one in networks.items()},
             share=False,
-            title="aliasing: between the pixels of the grid, circular padding",
-        ),
-        Panel(
-            error,
-            {name: _points(one.own, Layer.on_grid_mean) for name, one in networks.items()},
-            share=False,
-            title="borders: on the grid, the network's own padding",
-        ),
-        Panel(
-            error,
-            {name: _points(one.own, Layer.sub_grid_mean) for name, one in networks.items()},
-            share=False,
-            title="both: between the pixels of the grid, own padding",
-        ),
+            title=what,
+        )
+        for what, (layers, value) in measured.items()
+    ]
+    panels += [
         Panel(
             "share of energy above the new limit",
             {name: _shares(one) for name, one in networks.items()},
@@ -61,15 +58,20 @@ def depth_figure(networks: Mapping[str, Explained], path: Path, *, title: str = 
     lines_figure(panels, xlabel, path, title=title, columns=2)
 
 
-def _points(layers: Sequence[Layer], value: object) -> list[tuple[float, Estimate]]:
-    assert callable(value)
+def _own(one: Explained) -> list[Layer]:
+    return one.own
+
+
+def _circular(one: Explained) -> list[Layer]:
+    return one.circular
+
+
+def _points(
+    layers: Sequence[Layer], value: Callable[[Layer], Estimate]
+) -> list[tuple[float, Estimate]]:
     last = {layer.depth: layer for layer in layers}
-    kept = [one for one in layers if one is last[one.depth] or _lowers(one)]
+    kept = [one for one in layers if one is last[one.depth] or one.lowers]
     return [(one.depth, value(one)) for one in sorted(kept, key=lambda one: one.depth)]
-
-
-def _lowers(layer: Found) -> bool:
-    return any(after > before for after, before in zip(layer.stride, layer.reads, strict=True))
 
 
 def _shares(one: Explained) -> list[tuple[float, Estimate]]:

@@ -44,6 +44,11 @@ class Found:
     reads: tuple[int, int]
     alone: bool
 
+    @property
+    def lowers(self) -> bool:
+        """Whether it lowers resolution."""
+        return any(own > read for own, read in zip(self.stride, self.reads, strict=True))
+
 
 def find_layers(model: nn.Module, window: Tensor) -> list[Found]:
     """Lists the layers of a network that read and write maps (N, C, H, W), in order.
